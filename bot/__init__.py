@@ -1,0 +1,1 @@
+"""Everything a person touches: Discord, the command line and the settings."""

@@ -1,0 +1,1 @@
+"""Draws pictures: plain request types, the fair queue, the worker process and its techniques."""

@@ -1,0 +1,1 @@
+"""Data, captions, training loops and export of Atelier's own checkpoints."""

@@ -1,0 +1,1 @@
+"""What Atelier remembers: one SQLite file and a folder of pictures."""
