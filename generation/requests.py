@@ -62,21 +62,7 @@ class TextToImage:
     num_images: int = 4
 
     def __post_init__(self) -> None:
-        if not self.prompts or not all(part.text.strip() for part in self.prompts):
-            raise InvalidRequest("prompt", "", "at least one word")
-        length = sum(len(part.text) for part in self.prompts)
-        if length > MAX_PROMPT_LENGTH:
-            raise InvalidRequest(
-                "prompt", f"{length} characters", f"≤ {MAX_PROMPT_LENGTH} characters"
-            )
-        if not all(math.isfinite(part.weight) and abs(part.weight) <= 100 for part in self.prompts):
-            raise InvalidRequest(
-                "weight", [part.weight for part in self.prompts], "from -100 to 100"
-            )
-        if sum(part.weight for part in self.prompts) <= 0:
-            raise InvalidRequest(
-                "weights", [part.weight for part in self.prompts], "positive in sum"
-            )
+        _check_prompts(self.prompts)
         if not 0 <= self.seed <= MAX_SEED:
             raise InvalidRequest("seed", self.seed, f"from 0 to {MAX_SEED}")
         if not 1 <= self.num_images <= MAX_IMAGES:
@@ -128,6 +114,18 @@ class ImageToImage(TextToImage):
             raise InvalidRequest("strength", self.strength, "above 0 and at most 1")
 
 
+def _check_prompts(prompts: tuple[WeightedPrompt, ...]) -> None:
+    if not prompts or not all(part.text.strip() for part in prompts):
+        raise InvalidRequest("prompt", "", "at least one word")
+    length = sum(len(part.text) for part in prompts)
+    if length > MAX_PROMPT_LENGTH:
+        raise InvalidRequest("prompt", f"{length} characters", f"≤ {MAX_PROMPT_LENGTH} characters")
+    if not all(math.isfinite(part.weight) and abs(part.weight) <= 100 for part in prompts):
+        raise InvalidRequest("weight", [part.weight for part in prompts], "from -100 to 100")
+    if sum(part.weight for part in prompts) <= 0:
+        raise InvalidRequest("weights", [part.weight for part in prompts], "positive in sum")
+
+
 def to_json(request: TextToImage) -> dict[str, Any]:
     """Return the request as JSON-ready values; `from_json` is its inverse."""
     return {"kind": type(request).__name__, **dataclasses.asdict(request)}
@@ -141,8 +139,11 @@ def from_json(value: dict[str, Any]) -> TextToImage:
     """
     fields = dict(value)
     kind = fields.pop("kind", None)
-    kinds = {"TextToImage": TextToImage, "ImageToImage": ImageToImage}
+    kinds: dict[str | None, type[TextToImage]] = {
+        "TextToImage": TextToImage,
+        "ImageToImage": ImageToImage,
+    }
     if kind not in kinds:
-        raise InvalidRequest("kind", kind, f"one of {', '.join(kinds)}")
+        raise InvalidRequest("kind", kind, "one of TextToImage, ImageToImage")
     fields["prompts"] = tuple(WeightedPrompt(**part) for part in fields["prompts"])
     return kinds[kind](**fields)
