@@ -1,0 +1,50 @@
+"""The checkpoints an operator has: the embedded one, the test pattern, and those of the settings."""
+
+import dataclasses
+
+from bot.settings import ModelSettings, Settings
+from generation.checkpoints import EMBEDDED, MANIFEST, PATTERN, Checkpoint, read_checkpoint
+from generation.errors import UnknownCheckpoint
+
+
+def checkpoints(settings: Settings) -> dict[str, Checkpoint]:
+    """Return every checkpoint by its name, the default one first.
+
+    Raises:
+        CheckpointCorrupt: A folder's description cannot be read.
+        UnknownCheckpoint: The default is none of them, or two have one name.
+    """
+    found = [PATTERN, *(_described(model) for model in settings.models)]
+    if (EMBEDDED / MANIFEST).is_file():
+        found.insert(0, read_checkpoint(EMBEDDED))
+    by_name = {checkpoint.name: checkpoint for checkpoint in found}
+    if len(by_name) < len(found):
+        raise UnknownCheckpoint(
+            "two checkpoints have one name; rename the [[models]] table among "
+            + ", ".join(checkpoint.name for checkpoint in found)
+        )
+    if settings.default_model not in by_name:
+        raise UnknownCheckpoint(
+            f"default_model {settings.default_model!r} is none of {', '.join(by_name)}"
+        )
+    return {settings.default_model: by_name[settings.default_model], **by_name}
+
+
+def _described(model: ModelSettings) -> Checkpoint:
+    if model.folder is not None and (model.folder / MANIFEST).is_file():
+        return dataclasses.replace(read_checkpoint(model.folder), name=model.name)
+    return Checkpoint(
+        name=model.name,
+        title=model.title or model.name,
+        family="pipeline",
+        source=str(model.folder or model.hub_id),
+        revision=model.revision,
+        width=model.width,
+        height=model.height,
+        size_multiple=model.size_multiple,
+        num_inference_steps=model.num_inference_steps,
+        guidance_scale=model.guidance_scale,
+        styles=model.styles,
+        default_style=model.default_style,
+        sha256=model.sha256,
+    )

@@ -1,0 +1,252 @@
+"""The operator's settings: `atelier.toml` and the environment, checked before anything starts.
+
+The environment wins over the file. This module is the only reader of both, and nothing is read at
+import: `load_settings` is called once and the frozen result handed on.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+CONFIG_FILE = "atelier.toml"
+CONFIG_VARIABLE = "ATELIER_CONFIG"
+PREFIX = "ATELIER_"
+
+
+class SettingsRefused(Exception):
+    """A setting is unknown or out of range; the message names it, its place and the remedy."""
+
+
+class ModelSettings(BaseModel):
+    """One checkpoint besides the embedded one: a `[[models]]` table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$", description="what people type")
+    title: str = Field(default="", description="what people read; the name if empty")
+    folder: Path | None = Field(default=None, description="a local diffusers folder")
+    hub_id: str | None = Field(
+        default=None, pattern=r"^[\w.-]+/[\w.-]+$", description="`owner/name` on a model hub"
+    )
+    revision: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{40}$",
+        description="the commit of `hub_id`, all 40 hex digits: a branch can change overnight",
+    )
+    width: int = Field(default=1024, ge=16, le=4096, multiple_of=8, description="pixels")
+    height: int = Field(default=1024, ge=16, le=4096, multiple_of=8, description="pixels")
+    size_multiple: int = Field(
+        default=16, ge=8, le=256, multiple_of=8, description="sides are multiples of this"
+    )
+    num_inference_steps: int = Field(default=28, ge=1, le=150, description="steps at `--quality 1`")
+    guidance_scale: float = Field(default=6.0, ge=1.0, le=30.0, description="at `--stylize 100`")
+    styles: Mapping[str, str] = Field(
+        default_factory=dict, description="style name to a template that contains `{prompt}`"
+    )
+    default_style: str | None = Field(default=None, description="drawn when none is asked for")
+    sha256: Mapping[str, str] = Field(
+        default_factory=dict, description="file in `folder` to its SHA-256, checked before loading"
+    )
+
+    @model_validator(mode="after")
+    def _one_pinned_source(self) -> Self:
+        if (self.folder is None) == (self.hub_id is None):
+            raise ValueError("give either folder or hub_id")
+        if self.hub_id is not None and self.revision is None:
+            raise ValueError("hub_id needs revision, the full commit hash it is pinned to")
+        if self.folder is not None and self.revision is not None:
+            raise ValueError("revision belongs to hub_id; a folder has none")
+        for style, template in self.styles.items():
+            if "{prompt}" not in template:
+                raise ValueError(f"style {style!r} needs {{prompt}} in its template")
+        if self.default_style is not None and self.default_style not in self.styles:
+            raise ValueError(f"default_style {self.default_style!r} is not one of the styles")
+        return self
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set.
+
+    Built directly, it reads the environment only; `load_settings` adds the file.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True
+    )
+
+    discord_token: SecretStr | None = Field(
+        default=None,
+        # Without a prefix too, since that is what every Discord guide calls it.
+        validation_alias=AliasChoices("atelier_discord_token", "discord_token"),
+        description="the bot's token; only `atelier run` needs it",
+    )
+    data_dir: Path = Field(
+        default=Path("data"), description="holds the database and the pictures; back this up"
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="`text` for people, `json` for one object a line"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="least severe level that is written"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        default="auto", description="where to draw; `auto` takes a GPU if there is one"
+    )
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto", description="number format of the weights; `auto` takes the device's best"
+    )
+    threads: Annotated[int, Field(ge=0, le=256)] = Field(
+        default=0, description="CPU threads for drawing; 0 chooses for this machine"
+    )
+    default_model: str = Field(
+        default="atelier-emoji", description="checkpoint used when neither server nor member chose"
+    )
+    previews: bool = Field(
+        default=True, description="show a small preview while a slow model is drawing"
+    )
+    max_upload_bytes: Annotated[int, Field(ge=1_024, le=100 * 2**20)] = Field(
+        default=10 * 2**20, description="largest picture accepted as `image`"
+    )
+    jobs_waiting_per_server: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=200, description="most jobs of one server that may wait at a time"
+    )
+    progress_interval_s: Annotated[float, Field(ge=1.0, le=60.0)] = Field(
+        default=2.0, description="least time between two edits of one message while drawing"
+    )
+    models: tuple[ModelSettings, ...] = Field(
+        default=(), description="further checkpoints, one `[[models]]` table each (see below)"
+    )
+
+    @model_validator(mode="after")
+    def _distinct_models(self) -> Self:
+        names = [model.name for model in self.models]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two models are called {name!r}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: arguments, environment, file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return self.data_dir / "atelier.sqlite3"
+
+
+def config_path(config: Path | None = None) -> Path | None:
+    """Return the settings file that is in force, or None where there is none.
+
+    Args:
+        config: Asked for on the command line; otherwise `ATELIER_CONFIG` names it, and otherwise
+            it is `atelier.toml` in the working directory, which may be absent.
+
+    Raises:
+        SettingsRefused: A file was named but is not there.
+    """
+    named = config or (Path(value) if (value := os.environ.get(CONFIG_VARIABLE)) else None)
+    if named is None:
+        default = Path(CONFIG_FILE)
+        return default if default.is_file() else None
+    if not named.is_file():
+        raise SettingsRefused(f"settings file {named} does not exist; create it or drop the option")
+    return named
+
+
+def load_settings(config: Path | None = None) -> Settings:
+    """Return the settings of the environment and the file.
+
+    Raises:
+        SettingsRefused: The first thing that is wrong, in one sentence, without its value: the
+            value might be the token.
+    """
+    path = config_path(config)
+    if path is not None:
+        _refuse_unknown_keys(path)
+    _refuse_unknown_variables(os.environ)
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        return FromFile()
+    except ValidationError as error:
+        raise SettingsRefused(_first_problem(error, path)) from None
+    except SettingsError as error:  # a list or table in the environment that is not JSON
+        raise SettingsRefused(f"environment: {error}") from None
+
+
+def _refuse_unknown_keys(path: Path) -> None:
+    """Refuse a misspelt key before validation, so that the message can name the nearest one."""
+    try:
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsRefused(f"{path}: {error}") from error
+    _check_keys(content, Settings, f"{path}: ")
+    models = content.get("models", [])
+    for number, table in enumerate(models if isinstance(models, list) else [], start=1):
+        if isinstance(table, dict):
+            _check_keys(table, ModelSettings, f"{path}: [[models]] number {number}: ")
+
+
+def _check_keys(content: Mapping[str, Any], kind: type[BaseModel], place: str) -> None:
+    for key in content:
+        if key not in kind.model_fields:
+            raise SettingsRefused(f"{place}unknown setting {key!r}{_nearest(key, kind)}")
+
+
+def _refuse_unknown_variables(environ: Mapping[str, str]) -> None:
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable == CONFIG_VARIABLE:
+            continue
+        key = variable.removeprefix(PREFIX).lower()
+        if key not in Settings.model_fields:
+            raise SettingsRefused(
+                f"environment: unknown variable {variable}{_nearest(key, Settings, PREFIX)}"
+            )
+
+
+def _nearest(key: str, kind: type[BaseModel], prefix: str = "") -> str:
+    names = difflib.get_close_matches(key, kind.model_fields, n=1, cutoff=0.0)
+    name = f"{prefix}{names[0].upper()}" if prefix else repr(names[0])
+    return f"; did you mean {name}?"
+
+
+def _first_problem(error: ValidationError, path: Path | None) -> str:
+    # str(error) would show the values; the token must not reach a terminal or a log.
+    problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    name = ".".join(str(part) for part in problem["loc"]) or "settings"
+    name = re.sub(r"^atelier_", "", name)
+    where = f"{path} or environment" if path is not None else "environment"
+    return f"{where}: {name}: {problem['msg'].removeprefix('Value error, ')}"
