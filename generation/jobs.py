@@ -77,6 +77,7 @@ class Job:
         state: Where it stands.
         cost_s: Estimated device-seconds, for fairness and estimates.
         attempts: How often a worker has started it.
+        notes: Sentences on what of the prompt the checkpoint could not honour.
         reason: Why it failed, was cancelled or refused; for people to read.
         parent_image_id: The image it was remixed from, or None.
         fingerprint: Canonical JSON of the engine that drew it, once rendered.
@@ -91,6 +92,7 @@ class Job:
     state: JobState
     cost_s: float
     created_at: dt.datetime
+    notes: tuple[str, ...] = ()
     attempts: int = 0
     reason: str | None = None
     parent_image_id: int | None = None

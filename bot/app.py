@@ -1,0 +1,61 @@
+"""The composition root: builds everything in order and closes it in reverse."""
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+
+from bot.client import AtelierClient
+from bot.delivery import Delivery
+from bot.dispatch import Dispatcher
+from bot.models import checkpoints
+from bot.settings import Settings
+from bot.studio import Studio
+from generation.supervisor import Outside, Supervisor, just_wait
+from storage.store import Store
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class App:
+    """The parts of a running bot."""
+
+    store: Store
+    supervisor: Supervisor
+    studio: Studio
+    client: AtelierClient
+
+
+@contextlib.asynccontextmanager
+async def open_app(settings: Settings, *, outside: Outside = just_wait) -> AsyncIterator[App]:
+    """Open the store and the worker, and build a client that is ready to log in.
+
+    Args:
+        settings: Of the operator.
+        outside: How a wait for something outside this program (the worker, the next command) is
+            declared; simulated environments need to know, Discord does not.
+    """
+    known = checkpoints(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        store = await Store.open(settings.data_dir)
+        stack.push_async_callback(store.close)
+        supervisor = Supervisor(
+            checkpoints=known,
+            device=settings.device,
+            dtype=settings.dtype,
+            threads=settings.threads,
+            previews=settings.previews,
+            outside=outside,
+        )
+        stack.push_async_callback(supervisor.stop)
+        client = AtelierClient()
+        delivery = Delivery(store, client, progress_interval_s=settings.progress_interval_s)
+        dispatcher = Dispatcher(store, supervisor, known, delivery, outside)
+        client.studio = Studio(
+            store,
+            known,
+            default_model=settings.default_model,
+            jobs_waiting_per_server=settings.jobs_waiting_per_server,
+            max_upload_bytes=settings.max_upload_bytes,
+            dispatcher=dispatcher,
+            delivery=delivery,
+        )
+        yield App(store, supervisor, client.studio, client)

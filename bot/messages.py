@@ -1,0 +1,82 @@
+"""Every sentence a person reads more than once, and how foreign text is shown safely (pure)."""
+
+import dataclasses
+import hashlib
+import re
+import unicodedata
+
+# Discord's own escape leaves masked links and headings alone.
+_MARKDOWN = re.compile(r"([\\`*_~|>#\[\]()\-<@:])")
+SHOWN_PROMPT = 300
+
+
+def plain(text: str, limit: int = SHOWN_PROMPT) -> str:
+    """Return text that people wrote so that it shows as written: no markdown, links or mentions.
+
+    Args:
+        text: Anything.
+        limit: Longest result before escaping, in characters; longer text ends in an ellipsis.
+    """
+    text = "".join(
+        " " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char for char in text
+    )
+    if len(text) > limit:
+        text = text[: limit - 1].rstrip() + "…"
+    text = _MARKDOWN.sub(r"\\\1", text)
+    # A zero-width space after the scheme keeps Discord from making a link of it.
+    return re.sub(r"(https?)(\\:)//", "\\1\\2\u200b//", text)
+
+
+def alt_text(prompt: str, index: int, total: int, style: str | None) -> str:
+    """Return the description of one picture, at most 256 characters."""
+    styled = f", style {style}" if style else ""
+    tail = f" (picture {index + 1} of {total}{styled}, drawn by a model)"
+    return prompt[: 256 - len(tail)].strip() + tail
+
+
+def duration(seconds: float) -> str:
+    """Return a span of time as people say it."""
+    if seconds < 1.5:
+        return "about a second"
+    if seconds < 90:
+        return f"about {seconds:.0f} seconds"
+    if seconds < 5400:
+        return f"about {seconds / 60:.0f} minutes"
+    return f"about {seconds / 3600:.0f} hours"
+
+
+def mention(member_id: int) -> str:
+    """Return a mention; messages carry `AllowedMentions.none()`, so nobody is pinged."""
+    return f"<@{member_id}>" if member_id else "the terminal"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ConsentText:
+    """The question as it is shown; its hash goes into every consent record."""
+
+    version: str
+    text: str
+    choices: tuple[tuple[str, str], ...]  # scope value -> label
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 over everything the person was shown, 64 hex digits."""
+        shown = "\n".join([self.version, self.text, *(f"{s}: {c}" for s, c in self.choices)])
+        return hashlib.sha256(shown.encode()).hexdigest()
+
+
+CONSENT = ConsentText(
+    version="1",
+    text=(
+        "### Before your first picture: three choices\n"
+        "All are **off** until you turn them on. Your picture is drawn either way, and you can "
+        "change your mind at any time with `/consent`.\n"
+        "I keep your prompt, seed and pictures so that they can be redrawn and moderated; "
+        "the server's moderators can read that record."
+    ),
+    choices=(
+        ("gallery", "Show my pictures in the gallery"),
+        ("remix", "Others may remix my pictures"),
+        ("training", "My pictures may improve the models"),
+    ),
+)

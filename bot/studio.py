@@ -1,0 +1,527 @@
+"""The one story: consent -> policy -> record -> queue -> render -> record -> deliver.
+
+Commands and buttons call these methods and never touch SQL or tensors. Each method checks its own
+rights from what the interaction says *now*, so a permission lost between click and action counts.
+"""
+
+import asyncio
+import dataclasses
+import datetime as dt
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+
+from bot.delivery import Delivery
+from bot.dispatch import Dispatcher
+from bot.drawing import now
+from bot.failures import Gone, NotYours, Refused
+from bot.messages import CONSENT
+from bot.prompts import CONFIRM_ABOVE, Resolved, choose_model, parse_jobs, resolve
+from generation.checkpoints import Checkpoint, estimate_cost_s
+from generation.jobs import Image, Job, JobState, Place
+from generation.requests import MAX_SEED
+from storage.consent import Scope
+from storage.errors import TransitionRefused
+from storage.moderation import ActionKind
+from storage.settings import GuildSettings
+from storage.store import Store
+
+HELD_LIFE = dt.timedelta(minutes=15)
+CANCELLABLE = frozenset({JobState.HELD, JobState.QUEUED, JobState.RUNNING})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, with what the interaction says about them.
+
+    Args:
+        member_id: Discord's id.
+        guild_id: Where they act, or None.
+        is_moderator: Has Manage Messages here, or the server's moderator role.
+        is_owner_of_server: Has Manage Server here.
+    """
+
+    member_id: int
+    guild_id: int | None
+    is_moderator: bool = False
+    is_owner_of_server: bool = False
+
+    def require_moderator(self) -> None:
+        """Refuse anybody else.
+
+        Raises:
+            Refused: The actor is no moderator now.
+        """
+        if not self.is_moderator:
+            raise Refused("Only moderators (*Manage Messages*, or the server's role) can do that.")
+
+    def require_owner_of(self, job: Job) -> None:
+        """Refuse anybody but the job's owner and moderators of its server.
+
+        Raises:
+            NotYours: The actor is neither.
+        """
+        here = job.place.guild_id == self.guild_id
+        if job.member_id != self.member_id and not (self.is_moderator and here):
+            raise NotYours
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What someone asks for.
+
+    Args:
+        text: The prompt with its flags, as typed; slash options are flags at its end.
+        channel_id: Where the result will stand.
+        num_images: Chosen number, or None for the default.
+        image_png: A decoded picture to start from, or None.
+        parent: The image this is remixed from, or None.
+    """
+
+    text: str
+    channel_id: int
+    num_images: int | None = None
+    image_png: bytes | None = None
+    parent: Image | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Submission:
+    """Recorded jobs and what stands between them and the queue."""
+
+    jobs: tuple[Job, ...]
+    needs_consent: bool
+    needs_confirmation: bool
+
+
+class Studio:
+    """Everything a command or a button can do.
+
+    Args:
+        store: What is remembered.
+        checkpoints: What can draw, by name.
+        default_model: Name of the checkpoint for prompts that name none.
+        jobs_waiting_per_server: Cap on held, queued and running jobs of one server.
+        max_upload_bytes: Largest picture accepted from a member.
+        dispatcher: The line and the worker.
+        delivery: The messages.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        checkpoints: Mapping[str, Checkpoint],
+        *,
+        default_model: str,
+        jobs_waiting_per_server: int,
+        max_upload_bytes: int,
+        dispatcher: Dispatcher,
+        delivery: Delivery,
+    ) -> None:
+        self.store = store
+        self.checkpoints = checkpoints
+        self.default_model = default_model
+        self.max_upload_bytes = max_upload_bytes
+        self.dispatcher = dispatcher
+        self.delivery = delivery
+        self._jobs_waiting_per_server = jobs_waiting_per_server
+
+    # Asking
+
+    async def submit(self, actor: Actor, ask: Ask) -> Submission:
+        """Check, resolve and record what someone asks for.
+
+        A job that needs an answer first is held; the others are queued in the record, and stand in
+        line once `release` is called, after their message was sent.
+
+        Args:
+            actor: Who asks.
+            ask: For what.
+
+        Returns:
+            The jobs, and which question comes first.
+
+        Raises:
+            PromptError: The text is not in the grammar.
+            InvalidRequest: A value is out of its range.
+            Refused: A rule or a limit says no.
+        """
+        guild = await self.store.settings.guild(actor.guild_id)
+        await self._check_policy(actor, ask.channel_id, guild)
+        if ask.parent is not None:
+            await self.check_remix(actor, ask.parent)
+        resolved = await self._resolve(actor, ask, guild)
+        return await self._record(actor, guild, ask, resolved)
+
+    async def again(self, actor: Actor, job_id: int, channel_id: int) -> Submission:
+        """Record the same request with new seeds.
+
+        Raises:
+            Gone: The job is not in the record, or what it started from was removed.
+            Refused: A rule or a limit says no.
+        """
+        job = await self.job(job_id)
+        parent = None if job.parent_image_id is None else await self.image(job.parent_image_id)
+        ask = Ask(text=job.typed, channel_id=channel_id, parent=parent)
+        guild = await self.store.settings.guild(actor.guild_id)
+        await self._check_policy(actor, channel_id, guild)
+        if parent is not None:
+            await self.check_remix(actor, parent)
+        request = dataclasses.replace(job.request, seed=secrets.randbelow(MAX_SEED + 1))
+        return await self._record(actor, guild, ask, [Resolved(request, job.notes)])
+
+    def confirmed(self, jobs: Sequence[Job]) -> Submission:
+        """Return held jobs whose owner has just answered about consent."""
+        return Submission(
+            tuple(jobs), needs_consent=False, needs_confirmation=len(jobs) > CONFIRM_ABOVE
+        )
+
+    async def held(self, actor: Actor, first_id: int, last_id: int) -> tuple[Job, ...]:
+        """Return the actor's own held jobs in a range of ids.
+
+        Raises:
+            Gone: There are none any more.
+        """
+        candidates = await self.store.jobs.in_states({JobState.HELD})
+        jobs = tuple(
+            job
+            for job in candidates
+            if first_id <= job.id <= last_id and job.member_id == actor.member_id
+        )
+        if not jobs:
+            raise Gone("That request is no longer waiting. Please send the command again.")
+        return jobs
+
+    async def release(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
+        """Put jobs in line; the first one's message stands by now, the delivery sends the rest."""
+        queued = []
+        for job in jobs:
+            fresh = await self.job(job.id)
+            if fresh.state is JobState.HELD:
+                fresh = await self.store.jobs.move(
+                    job.id, expected=JobState.HELD, to=JobState.QUEUED, now=now()
+                )
+            if fresh.state is JobState.QUEUED:  # or cancelled meanwhile
+                await self.dispatcher.push(fresh)
+                queued.append(fresh)
+        return tuple(queued)
+
+    async def dismiss(self, jobs: Sequence[Job], reason: str) -> None:
+        """Cancel held jobs that nobody wants any more."""
+        for job in jobs:
+            await self.store.jobs.move(
+                job.id, expected=JobState.HELD, to=JobState.CANCELLED, now=now(), reason=reason
+            )
+
+    async def drop_unanswered(self, member_id: int | None = None) -> None:
+        """Cancel held jobs whose question was never answered."""
+        for job in await self.store.jobs.in_states({JobState.HELD}):
+            is_theirs = member_id is None or job.member_id == member_id
+            if is_theirs and now() - job.created_at > HELD_LIFE:
+                await self.dismiss([job], "The question before it was not answered.")
+
+    async def check_remix(self, actor: Actor, parent: Image) -> None:
+        """Check that the actor may start from this picture.
+
+        Raises:
+            Gone: It was removed.
+            Refused: Its owner has not agreed to remixes.
+        """
+        if not parent.is_shown:
+            raise Gone("That picture was removed, so it cannot be remixed.")
+        job = await self.job(parent.job_id)
+        if job.member_id == actor.member_id:
+            return
+        consent = await self.store.consents.current(job.member_id) or {}
+        if not consent.get(Scope.REMIX, False):
+            raise Refused("Whoever made this picture has not agreed to remixes.")
+
+    async def _record(
+        self, actor: Actor, guild: GuildSettings, ask: Ask, resolved: Sequence[Resolved]
+    ) -> Submission:
+        await self._check_limits(actor, guild, len(resolved))
+        consent = await self.store.consents.current(actor.member_id)
+        needs_confirmation = len(resolved) > CONFIRM_ABOVE
+        is_held = consent is None or needs_confirmation
+        costs = await self.store.costs.get()
+        jobs = [
+            await self.store.jobs.add(
+                member_id=actor.member_id,
+                place=Place(guild_id=actor.guild_id, channel_id=ask.channel_id),
+                typed=ask.text,
+                request=each.request,
+                cost_s=estimate_cost_s(each.request, costs),
+                state=JobState.HELD if is_held else JobState.QUEUED,
+                notes=each.notes,
+                parent_image_id=ask.parent.id if ask.parent else None,
+                now=now(),
+            )
+            for each in resolved
+        ]
+        return Submission(tuple(jobs), consent is None, needs_confirmation)
+
+    async def _check_policy(self, actor: Actor, channel_id: int, guild: GuildSettings) -> None:
+        if actor.guild_id is not None and await self.store.moderation.is_suspended(
+            actor.guild_id, actor.member_id
+        ):
+            raise Refused("A moderator has suspended you from drawing here. Ask them about it.")
+        allowed = guild.allowed_channel_ids
+        if allowed and channel_id not in allowed:
+            channels = ", ".join(f"<#{allowed_id}>" for allowed_id in allowed[:5])
+            raise Refused(f"Pictures are drawn in {channels} on this server.")
+
+    async def _resolve(self, actor: Actor, ask: Ask, guild: GuildSettings) -> list[Resolved]:
+        own = await self.store.settings.member(actor.member_id)
+        wanted = ask.num_images or own.num_images or guild.images_per_job
+        if wanted > guild.images_per_job:
+            raise Refused(f"This server draws at most {guild.images_per_job} images a job.")
+        image = await self._init_image(ask)
+        text = ask.text
+        if own.aspect and " --ar" not in text and " --aspect" not in text:
+            text = f"{text} --ar {own.aspect}"
+        resolved = []
+        for parsed in parse_jobs(text):
+            checkpoint = choose_model(
+                parsed.model,
+                self.checkpoints,
+                own.model or guild.default_model or self.default_model,
+            )
+            styles = (own.style, guild.default_style, checkpoint.default_style)
+            resolved.append(
+                resolve(
+                    parsed,
+                    checkpoint=checkpoint,
+                    seed=secrets.randbelow(MAX_SEED + 1) if parsed.seed is None else parsed.seed,
+                    num_images=wanted,
+                    negative_prompt=own.negative_prompt or "",
+                    image=image,
+                    default_style=next((s for s in styles if s in checkpoint.styles), None),
+                )
+            )
+        return resolved
+
+    async def _init_image(self, ask: Ask) -> str | None:
+        if ask.image_png is not None:
+            return await asyncio.to_thread(self.store.files.write, ask.image_png)
+        return ask.parent.sha256 if ask.parent else None
+
+    async def _check_limits(self, actor: Actor, guild: GuildSettings, new: int) -> None:
+        await self.drop_unanswered(actor.member_id)
+        waiting = await self.store.jobs.waiting_of(actor.member_id, actor.guild_id)
+        if waiting + new > guild.jobs_waiting_per_member:
+            raise Refused(
+                f"You have {waiting} jobs waiting here and asked for {new} more; this server "
+                f"allows {guild.jobs_waiting_per_member} a member. Try again when some are done."
+            )
+        if len(self.dispatcher.queue) + new > self._jobs_waiting_per_server:
+            raise Refused("The line is full. Please try again in a few minutes.")
+
+    # Acting on a job
+
+    async def job(self, job_id: int) -> Job:
+        """Return a job.
+
+        Raises:
+            Gone: It is not in the record.
+        """
+        job = await self.store.jobs.find(job_id)
+        if job is None:
+            raise Gone("That picture is no longer in my record.")
+        return job
+
+    async def image(self, image_id: int) -> Image:
+        """Return an image that people may see.
+
+        Raises:
+            Gone: It was removed or taken down.
+            NotFound: There never was one.
+        """
+        image = await self.store.images.get(image_id)
+        if not image.is_shown:
+            raise Gone("That picture was removed.")
+        return image
+
+    async def vote(self, actor: Actor, image_id: int) -> Job:
+        """Give or take back the actor's vote.
+
+        Raises:
+            Refused: It is the actor's own picture.
+            Gone: The picture was removed.
+        """
+        image = await self.image(image_id)
+        job = await self.job(image.job_id)
+        if job.member_id == actor.member_id:
+            raise Refused("That is your own picture; votes come from others.")
+        await self.store.votes.toggle(image_id, actor.member_id, now())
+        return job
+
+    async def cancel(self, actor: Actor, job_id: int) -> Job:
+        """Cancel a job that waits (at once) or draws (at its next step).
+
+        Returns:
+            The job: cancelled, or still running until the step ends.
+
+        Raises:
+            NotYours: The actor is neither owner nor moderator.
+            Refused: It has already ended.
+        """
+        job = await self.job(job_id)
+        actor.require_owner_of(job)
+        if job.state not in CANCELLABLE:
+            raise Refused(f"Job {job.id} is already {job.state.value}; there is nothing to cancel.")
+        if job.member_id != actor.member_id:
+            await self.store.moderation.record(
+                ActionKind.CANCEL,
+                guild_id=actor.guild_id or 0,
+                moderator_id=actor.member_id,
+                reason="cancelled with the button",
+                now=now(),
+                member_id=job.member_id,
+                job_id=job.id,
+            )
+        await self.dispatcher.cancel(job)
+        try:
+            return await self.store.jobs.move(
+                job.id,
+                expected=CANCELLABLE - {JobState.RUNNING},
+                to=JobState.CANCELLED,
+                now=now(),
+                reason=_by(actor, job),
+            )
+        except TransitionRefused:
+            return await self.job(job_id)
+
+    async def delete(self, actor: Actor, job_id: int) -> Job:
+        """Remove a job's pictures and their files; the record stays.
+
+        Raises:
+            NotYours: The actor is neither owner nor moderator.
+        """
+        job = await self.job(job_id)
+        actor.require_owner_of(job)
+        for image in await self.store.images.of_job(job_id):
+            await self.store.images.remove(image.id, now())
+            if not await self.store.images.is_file_used(image.sha256):
+                await asyncio.to_thread(self.store.files.remove, image.sha256)
+        await self.store.moderation.record(
+            ActionKind.DELETE,
+            guild_id=actor.guild_id or 0,
+            moderator_id=actor.member_id,
+            reason=_by(actor, job),
+            now=now(),
+            member_id=job.member_id,
+            job_id=job.id,
+        )
+        return await self.job(job_id)
+
+    # Consent
+
+    async def answer_consent(
+        self, actor: Actor, answers: Mapping[Scope, bool], interaction_id: int
+    ) -> None:
+        """Append the member's answers to the three questions."""
+        await self.store.consents.append(
+            actor.member_id,
+            answers,
+            text_version=CONSENT.version,
+            text_sha256=CONSENT.sha256,
+            interaction_id=interaction_id,
+            now=now(),
+        )
+
+    # Moderating
+
+    async def take_down(self, actor: Actor, job_id: int, reason: str) -> Job:
+        """Hide a job's pictures; the files stay for an appeal.
+
+        Raises:
+            Refused: The actor is no moderator.
+        """
+        return await self._hide(actor, job_id, reason, hide=True)
+
+    async def restore(self, actor: Actor, job_id: int, reason: str) -> Job:
+        """Show taken-down pictures again.
+
+        Raises:
+            Refused: The actor is no moderator.
+        """
+        return await self._hide(actor, job_id, reason, hide=False)
+
+    async def _hide(self, actor: Actor, job_id: int, reason: str, *, hide: bool) -> Job:
+        actor.require_moderator()
+        job = await self._own_servers_job(actor, job_id)
+        images = [image.id for image in await self.store.images.of_job(job_id)]
+        moderation = self.store.moderation
+        change = moderation.take_down if hide else moderation.restore
+        await change(
+            job_id,
+            images,
+            guild_id=actor.guild_id or 0,
+            moderator_id=actor.member_id,
+            member_id=job.member_id,
+            reason=reason,
+            now=now(),
+        )
+        return job
+
+    async def suspend(
+        self, actor: Actor, member_id: int, reason: str, *, lift: bool = False
+    ) -> None:
+        """Keep a member from drawing on this server, or let them again.
+
+        Raises:
+            Refused: The actor is no moderator, or means themselves.
+        """
+        actor.require_moderator()
+        if member_id == actor.member_id:
+            raise Refused("You cannot suspend yourself.")
+        await self.store.moderation.record(
+            ActionKind.LIFT if lift else ActionKind.SUSPEND,
+            guild_id=actor.guild_id or 0,
+            moderator_id=actor.member_id,
+            reason=reason,
+            now=now(),
+            member_id=member_id,
+        )
+
+    async def report(self, actor: Actor, job_id: int, reason: str) -> Job:
+        """Record a member's report of a picture.
+
+        Raises:
+            Gone: The job is not in the record.
+        """
+        job = await self._own_servers_job(actor, job_id)
+        await self.store.moderation.report(
+            guild_id=actor.guild_id or 0,
+            job_id=job_id,
+            reporter_id=actor.member_id,
+            reason=reason,
+            now=now(),
+        )
+        return job
+
+    async def record_of(self, actor: Actor, job_id: int) -> Job:
+        """Return a job of the moderator's own server.
+
+        Raises:
+            Refused: The actor is no moderator.
+            Gone: The job belongs to another server or to none.
+        """
+        actor.require_moderator()
+        return await self._own_servers_job(actor, job_id)
+
+    async def _own_servers_job(self, actor: Actor, job_id: int) -> Job:
+        job = await self.job(job_id)
+        if job.place.guild_id != actor.guild_id:
+            raise Gone("That picture belongs to another server.")
+        return job
+
+    def known_styles(self, model: str | None = None) -> Collection[str]:
+        """Return the style names of one checkpoint, or of all."""
+        chosen = (
+            [self.checkpoints[model]] if model in self.checkpoints else self.checkpoints.values()
+        )
+        return sorted({style for checkpoint in chosen for style in checkpoint.styles})
+
+
+def _by(actor: Actor, job: Job) -> str:
+    return "by its owner" if actor.member_id == job.member_id else "by a moderator"

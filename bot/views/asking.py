@@ -1,0 +1,176 @@
+"""What stands between asking and the queue: the consent question, the confirmation, the message."""
+
+import logging
+from collections.abc import Sequence
+
+import discord
+
+from bot.actors import actor_of
+from bot.messages import CONSENT
+from bot.studio import Submission
+from bot.views import result as views
+from bot.views.press import Action, Interaction, Press, PressButton, PressHandler
+from generation.jobs import Job, Place
+from storage.consent import Scope
+
+log = logging.getLogger(__name__)
+
+SCOPES = tuple(Scope(scope) for scope, _ in CONSENT.choices)
+SHOWN_AT_ONCE = 5  # Discord allows five answers in two seconds
+
+
+async def proceed(interaction: Interaction, submission: Submission) -> None:
+    """Ask what must be asked first; otherwise show the jobs and put them in line.
+
+    Args:
+        interaction: The command, button or form; not yet answered, or deferred.
+        submission: What the studio recorded for it.
+    """
+    span = (submission.jobs[0].id, submission.jobs[-1].id)
+    if submission.needs_consent:
+        await _reply(interaction, consent_view(*span, answers=0), ephemeral=True)
+    elif submission.needs_confirmation:
+        await _reply(interaction, _confirmation(len(submission.jobs), *span), ephemeral=True)
+    else:
+        await stand(interaction, submission.jobs)
+
+
+async def stand(interaction: Interaction, jobs: Sequence[Job]) -> None:
+    """Send the jobs' messages and put them in line.
+
+    The first message is the answer to the interaction. If Discord does not take it, the jobs
+    stand in line all the same, and the delivery sends their messages itself.
+    """
+    studio = interaction.client.studio
+    try:
+        for job in jobs[:SHOWN_AT_ONCE]:
+            queue = studio.dispatcher.queue
+            status = views.queued_status(len(queue) + 1, queue.total_cost_s + job.cost_s)
+            message_id = await _reply(interaction, views.placeholder(job, status=status))
+            if job is jobs[0]:
+                studio.delivery.remember(job.id, interaction)
+            place = Place(
+                guild_id=job.place.guild_id, channel_id=job.place.channel_id, message_id=message_id
+            )
+            await studio.store.jobs.set_place(job.id, place)
+    finally:
+        await studio.release(jobs)
+
+
+async def _reply(
+    interaction: Interaction, view: discord.ui.LayoutView, *, ephemeral: bool = False
+) -> int:
+    """Answer or follow up; return the message's id."""
+    mentions = discord.AllowedMentions.none()
+    if not interaction.response.is_done():
+        sent = await interaction.response.send_message(
+            view=view, ephemeral=ephemeral, allowed_mentions=mentions
+        )
+        return sent.message_id or (await interaction.original_response()).id
+    if interaction.response.type is discord.InteractionResponseType.deferred_channel_message:
+        original = await interaction.original_response()
+        if original.flags.loading and not ephemeral:
+            return (await interaction.edit_original_response(view=view)).id
+    followup = await interaction.followup.send(
+        view=view, ephemeral=ephemeral, allowed_mentions=mentions, wait=True
+    )
+    return followup.id
+
+
+# Consent
+
+
+def consent_view(first_id: int, last_id: int, *, answers: int) -> discord.ui.LayoutView:
+    """Return the question with three switches.
+
+    Args:
+        first_id: First job that waits for the answer, or 0.
+        last_id: Last such job, or 0.
+        answers: Bit i is set where choice i is on.
+    """
+    items: list[discord.ui.Item[discord.ui.LayoutView]] = [discord.ui.TextDisplay(CONSENT.text)]
+    for place, (_, label) in enumerate(CONSENT.choices):
+        is_on = bool(answers >> place & 1)
+        flip = PressButton(
+            Press(Action.CONSENT_FLIP, (first_id, last_id, answers, place)),
+            label="On" if is_on else "Off",
+            style=discord.ButtonStyle.success if is_on else discord.ButtonStyle.secondary,
+        )
+        items.append(discord.ui.Section(discord.ui.TextDisplay(label), accessory=flip))
+    save = PressButton(
+        Press(Action.CONSENT_SAVE, (first_id, last_id, answers)),
+        label="Save and draw" if first_id else "Save",
+        style=discord.ButtonStyle.primary,
+    )
+    items.append(discord.ui.ActionRow(save))
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(discord.ui.Container(*items))
+    return view
+
+
+async def flip_consent(interaction: Interaction, press: Press) -> None:
+    """Turn one choice on or off; nothing is recorded before Save."""
+    first_id, last_id, answers, place = press.numbers
+    view = consent_view(first_id, last_id, answers=answers ^ 1 << place)
+    await interaction.response.edit_message(view=view)
+
+
+async def save_consent(interaction: Interaction, press: Press) -> None:
+    """Record the answers and go on with what waited for them."""
+    first_id, last_id, answers = press.numbers
+    studio, actor = interaction.client.studio, await actor_of(interaction)
+    given = {scope: bool(answers >> place & 1) for place, scope in enumerate(SCOPES)}
+    await studio.answer_consent(actor, given, interaction.id)
+    chosen = [label for (_, label), on in zip(CONSENT.choices, given.values(), strict=True) if on]
+    saved = f"Saved: {'; '.join(chosen) or 'all three are off'}. Change it any time: `/consent`."
+    await interaction.response.edit_message(view=_note(saved))
+    if first_id:
+        jobs = await studio.held(actor, first_id, last_id)
+        await proceed(interaction, studio.confirmed(jobs))
+
+
+# Confirmation of many jobs
+
+
+def _confirmation(count: int, first_id: int, last_id: int) -> discord.ui.LayoutView:
+    view = discord.ui.LayoutView(timeout=None)
+    text = f"This makes **{count} jobs**. They wait in line like everyone's."
+    draw = PressButton(
+        Press(Action.CONFIRM, (first_id, last_id)),
+        label=f"Draw {count}",
+        style=discord.ButtonStyle.primary,
+    )
+    dismiss = PressButton(Press(Action.DISMISS, (first_id, last_id)), label="Never mind")
+    view.add_item(discord.ui.TextDisplay(text))
+    view.add_item(discord.ui.ActionRow(draw, dismiss))
+    return view
+
+
+async def confirm(interaction: Interaction, press: Press) -> None:
+    """Draw the many jobs that waited for a yes."""
+    actor = await actor_of(interaction)
+    jobs = await interaction.client.studio.held(actor, *press.numbers)
+    await interaction.response.edit_message(view=_note(f"{len(jobs)} jobs are on their way."))
+    await stand(interaction, jobs)
+
+
+async def dismiss(interaction: Interaction, press: Press) -> None:
+    """Drop the many jobs that waited for a yes."""
+    studio = interaction.client.studio
+    jobs = await studio.held(await actor_of(interaction), *press.numbers)
+    await studio.dismiss(jobs, "withdrawn before the start")
+    await interaction.response.edit_message(view=_note("Nothing was drawn."))
+
+
+def _note(text: str) -> discord.ui.LayoutView:
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(discord.ui.TextDisplay(text))
+    return view
+
+
+PRESSES: dict[Action, PressHandler] = {
+    Action.CONSENT_FLIP: flip_consent,
+    Action.CONSENT_SAVE: save_consent,
+    Action.CONFIRM: confirm,
+    Action.DISMISS: dismiss,
+}
