@@ -14,6 +14,7 @@ import logging
 import discord
 
 from bot.messages import plain
+from bot.prompt_text import PromptError
 from generation.errors import ImageRefused, InvalidRequest, UnknownCheckpoint
 from storage.errors import NotFound, TransitionRefused
 
@@ -51,6 +52,8 @@ def sentence(error: BaseException) -> str | None:
     match error:
         case BotError() | ImageRefused():
             return str(error)
+        case PromptError():
+            return _pointed(error)
         case InvalidRequest():
             return f"{plain(str(error))}."
         case UnknownCheckpoint():
@@ -66,6 +69,14 @@ def sentence(error: BaseException) -> str | None:
         case discord.HTTPException(status=status) if status == 429 or status >= 500:
             return "Discord is busy. Please try again in a minute; nothing was lost."
     return None
+
+
+def _pointed(error: PromptError) -> str:
+    """Return the sentence, and below it the place it is about."""
+    if not (pointer := error.pointer()):
+        return error.message
+    # A look-alike, because a real backtick could end the code block.
+    return f"{error.message}\n```\n{pointer.replace('`', 'ˋ')}\n```"
 
 
 async def answer(interaction: discord.Interaction, error: BaseException) -> None:

@@ -21,6 +21,7 @@ from generation.jobs import Image, Job, JobState, Place
 from generation.requests import MAX_SEED
 from storage.consent import Scope
 from storage.errors import TransitionRefused
+from storage.moderation import Action as ModerationAction
 from storage.moderation import ActionKind
 from storage.settings import GuildSettings
 from storage.store import Store
@@ -271,7 +272,9 @@ class Studio:
 
     async def _resolve(self, actor: Actor, ask: Ask, guild: GuildSettings) -> list[Resolved]:
         own = await self.store.settings.member(actor.member_id)
-        wanted = ask.num_images or own.num_images or guild.images_per_job
+        # A default of one's own is no demand, so a smaller server simply draws fewer.
+        own_images = min(own.num_images or guild.images_per_job, guild.images_per_job)
+        wanted = ask.num_images or own_images
         if wanted > guild.images_per_job:
             raise Refused(f"This server draws at most {guild.images_per_job} images a job.")
         image = await self._init_image(ask)
@@ -430,57 +433,80 @@ class Studio:
 
     # Moderating
 
-    async def take_down(self, actor: Actor, job_id: int, reason: str) -> Job:
+    async def take_down(
+        self, actor: Actor, job_id: int, reason: str
+    ) -> tuple[ModerationAction, ...]:
         """Hide a job's pictures; the files stay for an appeal.
 
-        Raises:
-            Refused: The actor is no moderator.
-        """
-        return await self._hide(actor, job_id, reason, hide=True)
-
-    async def restore(self, actor: Actor, job_id: int, reason: str) -> Job:
-        """Show taken-down pictures again.
+        Returns:
+            One audit entry for each picture that was hidden.
 
         Raises:
-            Refused: The actor is no moderator.
+            Refused: The actor is no moderator, or there is nothing to hide.
         """
-        return await self._hide(actor, job_id, reason, hide=False)
-
-    async def _hide(self, actor: Actor, job_id: int, reason: str, *, hide: bool) -> Job:
-        actor.require_moderator()
-        job = await self._own_servers_job(actor, job_id)
-        images = [image.id for image in await self.store.images.of_job(job_id)]
-        moderation = self.store.moderation
-        change = moderation.take_down if hide else moderation.restore
-        await change(
-            job_id,
-            images,
-            guild_id=actor.guild_id or 0,
+        job = await self.record_of(actor, job_id)
+        shown = [image.id for image in await self.store.images.of_job(job.id) if image.is_shown]
+        if not shown:
+            raise Refused("There are no pictures to take down; nothing was changed.")
+        return await self.store.moderation.take_down(
+            job.id,
+            shown,
+            guild_id=actor.guild_id,
             moderator_id=actor.member_id,
-            member_id=job.member_id,
             reason=reason,
             now=now(),
         )
-        return job
 
-    async def suspend(
-        self, actor: Actor, member_id: int, reason: str, *, lift: bool = False
-    ) -> None:
-        """Keep a member from drawing on this server, or let them again.
+    async def restore(self, actor: Actor, job_id: int, reason: str) -> tuple[ModerationAction, ...]:
+        """Show taken-down pictures again.
+
+        Returns:
+            One audit entry for each picture that is shown again.
 
         Raises:
-            Refused: The actor is no moderator, or means themselves.
+            Refused: The actor is no moderator, or nothing was taken down.
         """
-        actor.require_moderator()
-        if member_id == actor.member_id:
-            raise Refused("You cannot suspend yourself.")
-        await self.store.moderation.record(
-            ActionKind.LIFT if lift else ActionKind.SUSPEND,
-            guild_id=actor.guild_id or 0,
+        job = await self.record_of(actor, job_id)
+        images = await self.store.images.of_job(job.id)
+        hidden = [image.id for image in images if image.taken_down_at and not image.removed_at]
+        if not hidden:
+            raise Refused("None of these pictures is taken down; nothing was changed.")
+        return await self.store.moderation.restore(
+            job.id,
+            hidden,
+            guild_id=actor.guild_id,
             moderator_id=actor.member_id,
             reason=reason,
             now=now(),
-            member_id=member_id,
+        )
+
+    async def suspend(
+        self, actor: Actor, job_id: int, reason: str, *, lift: bool = False
+    ) -> ModerationAction:
+        """Keep a job's owner from drawing on this server, or let them again.
+
+        Args:
+            actor: Who acts.
+            job_id: The job it is about; the audit entry names it.
+            reason: In the moderator's words.
+            lift: Whether to let them draw again.
+
+        Raises:
+            Refused: The actor is no moderator or means themselves, or it is so already.
+        """
+        job = await self.record_of(actor, job_id)
+        if job.member_id == actor.member_id:
+            raise Refused("You cannot suspend yourself, nor lift your own suspension.")
+        if await self.store.moderation.is_suspended(actor.guild_id or 0, job.member_id) is not lift:
+            raise Refused("That is so already; nothing was changed.")
+        return await self.store.moderation.record(
+            ActionKind.LIFT if lift else ActionKind.SUSPEND,
+            guild_id=actor.guild_id,
+            moderator_id=actor.member_id,
+            reason=reason,
+            now=now(),
+            member_id=job.member_id,
+            job_id=job.id,
         )
 
     async def report(self, actor: Actor, job_id: int, reason: str) -> Job:
@@ -488,16 +514,37 @@ class Studio:
 
         Raises:
             Gone: The job is not in the record.
+            Refused: The member has an open report about it.
         """
-        job = await self._own_servers_job(actor, job_id)
-        await self.store.moderation.report(
-            guild_id=actor.guild_id or 0,
+        job, moment = await self._own_servers_job(actor, job_id), now()
+        report = await self.store.moderation.report(
+            guild_id=actor.guild_id,
             job_id=job_id,
             reporter_id=actor.member_id,
             reason=reason,
+            now=moment,
+        )
+        if report.reported_at != moment:
+            raise Refused("You have already reported this; the moderators can see it.")
+        return job
+
+    async def close_reports(self, actor: Actor, job_id: int, reason: str) -> ModerationAction:
+        """Close every open report about a job.
+
+        Raises:
+            Refused: The actor is no moderator, or no report is open.
+        """
+        job = await self.record_of(actor, job_id)
+        reports = await self.store.moderation.open_reports(actor.guild_id or 0)
+        if all(report.job_id != job.id for report in reports):
+            raise Refused("No report about this is open any more; nothing was changed.")
+        return await self.store.moderation.close_reports(
+            job.id,
+            guild_id=actor.guild_id,
+            moderator_id=actor.member_id,
+            reason=reason,
             now=now(),
         )
-        return job
 
     async def record_of(self, actor: Actor, job_id: int) -> Job:
         """Return a job of the moderator's own server.
@@ -511,7 +558,7 @@ class Studio:
 
     async def _own_servers_job(self, actor: Actor, job_id: int) -> Job:
         job = await self.job(job_id)
-        if job.place.guild_id != actor.guild_id:
+        if actor.guild_id is None or job.place.guild_id != actor.guild_id:
             raise Gone("That picture belongs to another server.")
         return job
 

@@ -1,6 +1,7 @@
 """`/imagine`: from a command to a message that becomes the picture."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import discord
 from discord import app_commands
@@ -76,17 +77,18 @@ def _with_options(prompt: str, **options: str | None) -> str:
 @imagine.autocomplete("style")
 async def _styles(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
     model = getattr(interaction.namespace, "model", None)
-    return _choices(interaction.client.studio.known_styles(model), typed)
+    return choices(interaction.client.studio.known_styles(model), typed)
 
 
 @imagine.autocomplete("model")
 async def _models(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
-    return _choices(interaction.client.studio.checkpoints, typed)
+    return choices(interaction.client.studio.checkpoints, typed)
 
 
-def _choices(names: Iterable[str], typed: str) -> list[app_commands.Choice[str]]:
+def choices(names: Iterable[str], typed: str) -> list[app_commands.Choice[str]]:
+    """Return autocomplete's answer: the names that contain what was typed."""
     matching = [name for name in names if typed.lower() in name.lower()]
     return [app_commands.Choice(name=name, value=name) for name in matching[:CHOICES_SHOWN]]
 
 
-COMMANDS = (imagine,)
+COMMANDS: tuple[app_commands.Command[Any, ..., Any], ...] = (imagine,)

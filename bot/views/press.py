@@ -1,6 +1,6 @@
 """Buttons that carry their meaning in their custom_id, so they work after a restart and a month.
 
-One grammar, `atelier:<action>[:<number>...]`, one DynamicItem, one table of handlers. Forms
+One grammar, `atelier:<action>[:<number>...][?<text>]`, one DynamicItem, one table of handlers. Forms
 (modals) use the same grammar, and are read from the interaction itself rather than from a modal
 object in memory, so a form opened before a restart can be sent after it.
 """
@@ -35,35 +35,45 @@ class Action(StrEnum):
     DISMISS = "dismiss"  # first job, count
     CONSENT_FLIP = "consentflip"  # first job, count, answers as bits, which
     CONSENT_SAVE = "consentsave"  # first job, count, answers as bits
-    LOG_PAGE = "logpage"  # search (see views.review), job to continue before
+    LOG_PAGE = "logpage"  # see bot.searches
     LOG_OPEN = "logopen"  # job
     MOD_TAKE_DOWN = "modtakedown"  # job; as a form: job, opener
     MOD_RESTORE = "modrestore"  # job; as a form: job, opener
     MOD_SUSPEND = "modsuspend"  # job; as a form: job, opener
     MOD_LIFT = "modlift"  # job; as a form: job, opener
+    MOD_CLOSE = "modclose"  # job; as a form: job, opener
     REPORT = "report"  # as a form: job, opener
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Press:
-    """A pressed button or a sent form: what it does and to which numbers."""
+    """A pressed button or a sent form: what it does and to which numbers.
+
+    Args:
+        action: What it does.
+        numbers: To what.
+        text: Words it is about, as a search has them; a custom_id holds 100 characters in all.
+    """
 
     action: Action
     numbers: tuple[int, ...] = ()
+    text: str = ""
 
     def pack(self) -> str:
         """Return the custom_id; `parse` is its inverse."""
-        return ":".join([PREFIX, self.action.value, *map(str, self.numbers)])
+        numbered = ":".join([PREFIX, self.action.value, *map(str, self.numbers)])
+        return f"{numbered}?{self.text}" if self.text else numbered
 
     @classmethod
     def parse(cls, custom_id: str) -> Self | None:
         """Return the press that `pack` wrote, or None for a custom_id that is not ours."""
-        prefix, *rest = custom_id.split(":")
+        numbered, _, text = custom_id.partition("?")
+        prefix, *rest = numbered.split(":")
         if prefix != PREFIX or not rest or rest[0] not in set(Action):
             return None
         if not all(part.isascii() and part.isdigit() for part in rest[1:]):
             return None
-        return cls(Action(rest[0]), tuple(map(int, rest[1:])))
+        return cls(Action(rest[0]), tuple(map(int, rest[1:])), text)
 
 
 Interaction = discord.Interaction["AtelierClient"]
@@ -72,7 +82,8 @@ FormHandler = Callable[[Interaction, Press, Mapping[str, str]], Awaitable[None]]
 
 
 class PressButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]], template=rf"{PREFIX}:[a-z]+(?::[0-9]+)*"
+    discord.ui.DynamicItem[discord.ui.Button[Any]],
+    template=rf"{PREFIX}:[a-z]+(?::[0-9]+)*(?:\?(?s:.*))?",
 ):
     """A button of ours; views with it hold nothing else that is dispatched, timeout None."""
 

@@ -13,6 +13,7 @@ import pytest
 import simcord
 
 from bot.app import App, open_app
+from bot.failures import sentence
 from bot.settings import Settings
 from generation.jobs import Job, JobState
 from storage.consent import Scope
@@ -46,6 +47,7 @@ class World:
     mod: Any
     stack: contextlib.AsyncExitStack
     settings: Settings
+    gate: Gate
 
     async def until(
         self, condition: Callable[[], Awaitable[Any]], what: str, timeout_s: float = WAIT_S
@@ -86,8 +88,7 @@ class World:
 
     def message(self, job: Job) -> discord.Message:
         """Return a job's message as it stands now."""
-        found = self.channel.get_message(job.place.message_id)
-        assert found is not None
+        (found,) = [m for m in self.channel.history() if m.id == job.place.message_id]
         return found
 
     async def restart(self) -> None:
@@ -100,8 +101,9 @@ class World:
         self.app = await fresh.enter_async_context(app_context)
         gate.env = self.env
         await self.env.restart_bot(self.app.client)
+        self.gate.env = None  # what follows is no longer the bot's own work
         await old.aclose()
-        self.stack = fresh
+        self.stack, self.gate = fresh, gate
 
 
 def buttons(message: discord.Message) -> dict[str, str]:
@@ -130,6 +132,13 @@ def text_of(message: Any) -> str:
     return "\n".join([message.content or "", *walk(raw)])
 
 
+def is_explained(error: BaseException) -> bool:
+    """Whether an error was answered with a sentence for the person who caused it."""
+    if isinstance(error, discord.app_commands.CommandInvokeError):
+        error = error.original
+    return sentence(error) is not None
+
+
 @contextlib.asynccontextmanager
 async def open_world(directory: Path, **overrides: Any) -> AsyncIterator[World]:
     """Open a server with two artists and a moderator, and the bot on it."""
@@ -154,13 +163,16 @@ async def open_world(directory: Path, **overrides: Any) -> AsyncIterator[World]:
         guild.add_member(env.create_user("mod"), roles=[mods]),
         stack,
         settings,
+        gate,
     )
     try:
         yield world
-        env.raise_errors()
+        unexplained = [error for error in env.errors if not is_explained(error)]
+        if unexplained:
+            raise ExceptionGroup("the bot raised what nobody was told about", unexplained)
     finally:
         await env.shutdown()
-        gate.env = None
+        world.gate.env = None
         await world.stack.aclose()
 
 
