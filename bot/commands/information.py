@@ -1,6 +1,6 @@
 """`/queue`: what waits and whose turn it is. `/help`: short answers to common questions."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import discord
@@ -11,6 +11,7 @@ from bot.messages import duration, mention, plain
 from bot.views.press import Interaction
 from generation.checkpoints import Checkpoint
 from generation.jobs import Job
+from generation.queue import Ticket
 
 SHOWN_JOBS = 15
 SHOWN_STYLES = 30
@@ -48,16 +49,24 @@ async def queue(interaction: Interaction) -> None:
     """Show the line as it would move now, with one's own jobs marked."""
     dispatcher = interaction.client.studio.dispatcher
     jobs = interaction.client.studio.store.jobs
-    waiting = dispatcher.queue.order(SHOWN_JOBS)
+    waiting = list(dispatcher.queue.in_order())
     lines = [_line("▶", job, interaction) for job in dispatcher.running.values()]
-    for place, ticket in enumerate(waiting, start=1):
+    for place, ticket in enumerate(waiting[:SHOWN_JOBS], start=1):
         lines.append(_line(f"{place}.", await jobs.get(ticket.job_id), interaction))
-    hidden = len(dispatcher.queue) - len(waiting)
-    more = [f"… and {hidden} more"] if hidden > 0 else []
-    wait_s = dispatcher.queue.total_cost_s
-    head = f"### {len(dispatcher.queue)} waiting · {duration(wait_s)} of drawing"
-    text = [head, *lines, *more, FAIRNESS] if lines else ["Nothing waits: you would be next."]
+    if hidden := waiting[SHOWN_JOBS:]:
+        lines.append(f"… and {len(hidden)} more{_own_place(hidden, interaction.user.id)}")
+    wait = f" · {duration(dispatcher.queue.total_cost_s)} of drawing" if waiting else ""
+    head = f"### {len(waiting)} waiting{wait}"
+    text = [head, *lines, FAIRNESS] if lines else ["### Nothing waits\nYou would be next."]
     await _say(interaction, "\n".join(text))
+
+
+def _own_place(hidden: Sequence[Ticket], member_id: int) -> str:
+    """Return where one's own next job stands among those that are not shown."""
+    for place, ticket in enumerate(hidden, start=SHOWN_JOBS + 1):
+        if ticket.member_id == member_id:
+            return f"; **yours** next at place {place}"
+    return ""
 
 
 def _line(place: str, job: Job, interaction: Interaction) -> str:

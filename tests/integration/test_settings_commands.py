@@ -234,6 +234,23 @@ async def test_the_queue_shows_turns_and_marks_ones_own(world: World) -> None:
     assert "fair by cost" in content
 
 
+async def test_ones_own_place_is_told_even_far_down_the_line(world: World) -> None:
+    await world.consent(world.alice, world.bob)
+    await configure(world, jobs_waiting_per_member=40)
+    studio = world.app.studio
+    for member, text in ((world.bob, "{1,2,3,4,5}"), (world.alice, "an owl --r 20")):
+        actor = Actor(member.id, world.guild.id)
+        submission = await studio.submit(actor, Ask(text=text, channel_id=world.channel.id))
+        for job in submission.jobs:
+            studio.dispatcher.queue.push(await studio.dispatcher._ticket(job))
+    shown = text_of((await world.alice.slash(world.channel, "queue")).response)
+    assert "25 waiting" in shown
+    assert "10 more" in shown
+    assert "**yours** next at place 16" in shown
+    assert shown.index(f"<@{world.bob.id}>") < shown.index("**yours**")
+    assert len(shown) <= 4000
+
+
 async def test_the_queue_tells_other_servers_nothing(world: World) -> None:
     await world.consent(world.alice)
     studio = world.app.studio
