@@ -565,7 +565,9 @@ class Studio:
     def known_styles(self, model: str | None = None) -> Collection[str]:
         """Return the style names of one checkpoint, or of all."""
         chosen = (
-            [self.checkpoints[model]] if model in self.checkpoints else self.checkpoints.values()
+            [self.checkpoints[model]]
+            if model is not None and model in self.checkpoints
+            else self.checkpoints.values()
         )
         return sorted({style for checkpoint in chosen for style in checkpoint.styles})
 
