@@ -1,0 +1,156 @@
+"""One SQLite file: one writer with one transaction at a time, one reader beside it."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any, Self
+
+import aiosqlite
+
+from storage.errors import StorageError
+from storage.schema import copy_database, migrate
+
+# FULL: a commit that was acknowledged survives a power cut, also in WAL mode.
+# secure_delete: what is removed on request is overwritten, not only unlinked.
+PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA busy_timeout = 10000",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA temp_store = MEMORY",
+)
+READ_ONLY = "PRAGMA query_only = ON"
+BEGIN = "BEGIN IMMEDIATE"
+
+
+class Database:
+    """The open database.
+
+    Coroutines that share one connection share its transaction, so that one's rollback would drop
+    another's insert. Writes therefore take turns in `transaction()`, and reads go through a second
+    connection, which sees only what was committed.
+
+    Args:
+        path: The file.
+        writer: Used by one transaction at a time.
+        reader: Refuses writes.
+    """
+
+    def __init__(
+        self, path: Path, writer: aiosqlite.Connection, reader: aiosqlite.Connection
+    ) -> None:
+        self.path = path
+        self._writer = writer
+        self._reader = reader
+        self._turn = asyncio.Lock()
+        self._owner: asyncio.Task[Any] | None = None
+        self._is_closed = False
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open the database at `path`, creating or migrating it first.
+
+        Raises:
+            DatabaseTooNew: It was written by a newer program.
+            StorageError: It cannot be opened, or a migration failed.
+        """
+        await asyncio.to_thread(migrate, path)
+        try:
+            writer = await _connect(path, PRAGMAS)
+            try:
+                reader = await _connect(path, (*PRAGMAS, READ_ONLY))
+            except BaseException:
+                await writer.close()
+                raise
+        except sqlite3.Error as error:
+            raise StorageError(f"the database could not be opened: {error}") from error
+        return cls(path, writer, reader)
+
+    async def close(self) -> None:
+        """Close both connections after the open transaction, if any, is over."""
+        # An unclosed aiosqlite connection keeps a thread alive and hangs the exit.
+        async with self._turn:
+            self._is_closed = True
+            try:
+                await self._reader.close()
+            finally:
+                await self._writer.close()
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+        """Run the body as one transaction: committed at its end, rolled back if it raises.
+
+        Raises:
+            StorageError: SQLite refused a statement; nothing of the body was kept.
+            RuntimeError: The task already is inside a transaction and would wait for itself.
+        """
+        task = asyncio.current_task()
+        if task is self._owner and task is not None:
+            raise RuntimeError("a transaction inside a transaction of the same task")
+        async with self._turn:
+            self._check_open()
+            self._owner = task
+            try:
+                # BEGIN is inside the try: a cancelled await does not stop the statement.
+                await self._writer.execute_fetchall(BEGIN)
+                yield self._writer
+                await self._writer.commit()
+            except sqlite3.Error as error:
+                await self._writer.rollback()
+                raise StorageError(f"the database refused: {error}") from error
+            except BaseException:
+                await self._writer.rollback()
+                raise
+            finally:
+                self._owner = None
+
+    async def all(self, sql: str, params: Iterable[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
+        """Return every row of a query over what was committed."""
+        self._check_open()
+        try:
+            return list(await self._reader.execute_fetchall(sql, params))
+        except sqlite3.Error as error:
+            raise StorageError(f"the database could not be read: {error}") from error
+
+    async def one(
+        self, sql: str, params: Iterable[Any] | dict[str, Any] = ()
+    ) -> sqlite3.Row | None:
+        """Return the first row of a query over what was committed, or None."""
+        return next(iter(await self.all(sql, params)), None)
+
+    async def backup(self, to: Path) -> None:
+        """Write a consistent copy to `to` while the bot goes on.
+
+        Raises:
+            StorageError: `to` exists already, or cannot be written.
+        """
+        try:
+            await asyncio.to_thread(_back_up, self.path, to)
+        except (OSError, sqlite3.Error) as error:
+            raise StorageError(f"the backup failed: {error}") from error
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise StorageError("the database is closed")
+
+
+def _back_up(path: Path, to: Path) -> None:
+    if to.exists():
+        raise FileExistsError(f"{to} exists already")
+    with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
+        copy_database(connection, to)
+
+
+async def _connect(path: Path, pragmas: Iterable[str]) -> aiosqlite.Connection:
+    connection = await aiosqlite.connect(path, isolation_level=None)
+    try:
+        connection.row_factory = sqlite3.Row
+        for pragma in pragmas:
+            await connection.execute_fetchall(pragma)
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
