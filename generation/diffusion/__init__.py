@@ -1,0 +1,1 @@
+"""Drawing with diffusion models through diffusers' own pieces."""

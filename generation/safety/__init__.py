@@ -1,0 +1,1 @@
+"""Checks on pictures that other people made."""

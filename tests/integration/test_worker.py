@@ -1,0 +1,295 @@
+"""Real worker processes: killed, hung, cancelled, orphaned, and still drawing."""
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from generation.checkpoints import PATTERN
+from generation.errors import CheckpointCorrupt, GenerationError, WorkerCrashed
+from generation.requests import TextToImage, WeightedPrompt
+from generation.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
+from generation.supervisor import Order, Supervisor
+
+PROMPT = "a very secret fox"
+REQUEST = TextToImage(
+    prompts=(WeightedPrompt(PROMPT),),
+    model="pattern",
+    seed=7,
+    width=64,
+    height=64,
+    num_inference_steps=3,
+    guidance_scale=2.0,
+    num_images=2,
+)
+SLOW = dataclasses.replace(REQUEST, model="slow", num_inference_steps=100)
+STUCK = dataclasses.replace(REQUEST, model="stuck")
+CHECKPOINTS = {
+    "pattern": PATTERN,
+    "slow": dataclasses.replace(PATTERN, name="slow", source="pattern:0.05"),
+    "stuck": dataclasses.replace(PATTERN, name="stuck", source="pattern:3600"),
+    "absent": dataclasses.replace(
+        PATTERN, name="absent", family="slots", source="nowhere", sha256={"a.safetensors": "0" * 64}
+    ),
+}
+
+
+@contextlib.asynccontextmanager
+async def supervised(**options):
+    supervisor = Supervisor(**{"checkpoints": CHECKPOINTS, "previews": False, **options})
+    try:
+        yield supervisor
+    finally:
+        await supervisor.stop()
+
+
+async def render(supervisor, *orders):
+    return [event async for event in supervisor.render(orders)]
+
+
+def finished(events):
+    return {event.job_id: event for event in events if not isinstance(event, StepDone)}
+
+
+async def test_a_drawing_reports_its_steps_and_ends_with_pictures():
+    async with supervised() as supervisor:
+        ready = await supervisor.start()
+        events = await render(supervisor, Order(5, REQUEST), Order(6, REQUEST.only_image(1)))
+    ends = finished(events)
+    assert [event.step for event in events if event.job_id == 5 and event not in ends.values()] == [
+        1,
+        2,
+        3,
+    ]
+    assert ends[5].images[1].png == ends[6].images[0].png
+    assert ends[5].fingerprint == ready.fingerprint
+    assert supervisor.pid is None
+
+
+async def test_a_worker_without_a_model_is_ready_in_half_a_second():
+    async with supervised() as supervisor:
+        await supervisor.start()  # once to have its byte code compiled
+        await supervisor.stop()
+        started_s = time.process_time(), time.monotonic()
+        await supervisor.start()
+        cpu = psutil.Process(supervisor.pid).cpu_times()
+        assert cpu.user + cpu.system < 0.5
+        assert time.monotonic() - started_s[1] < 5
+
+
+async def test_a_worker_killed_while_drawing_is_replaced_by_the_next_render():
+    async with supervised() as supervisor:
+        events = supervisor.render([Order(1, SLOW)])
+        assert isinstance(await anext(events), StepDone)
+        os.kill(supervisor.pid, signal.SIGKILL)
+        with pytest.raises(WorkerCrashed, match="-9"):
+            async for _ in events:
+                pass
+        assert isinstance(finished(await render(supervisor, Order(1, REQUEST)))[1], ImagesDone)
+
+
+async def test_a_worker_killed_while_idle_costs_no_job():
+    async with supervised() as supervisor:
+        await supervisor.start()
+        killed = supervisor.pid
+        os.kill(killed, signal.SIGKILL)
+        psutil.wait_procs([psutil.Process(killed)] if psutil.pid_exists(killed) else [], timeout=5)
+        await asyncio.sleep(0.05)  # for the pipe's end to arrive
+        assert isinstance(finished(await render(supervisor, Order(1, REQUEST)))[1], ImagesDone)
+        assert supervisor.pid != killed
+
+
+async def test_a_hung_worker_is_killed_after_the_step_timeout():
+    async with supervised(step_timeout_s=0.4) as supervisor:
+        with pytest.raises(WorkerCrashed, match=r"nothing for 0\.4 s"):
+            await render(supervisor, Order(1, STUCK))
+        assert isinstance(finished(await render(supervisor, Order(2, REQUEST)))[2], ImagesDone)
+
+
+async def test_a_stopped_process_counts_as_hung():
+    async with supervised(step_timeout_s=0.4) as supervisor:
+        await supervisor.start()
+        os.kill(supervisor.pid, signal.SIGSTOP)
+        with pytest.raises(WorkerCrashed, match="nothing"):
+            await render(supervisor, Order(1, REQUEST))
+
+
+async def test_loading_another_checkpoint_has_the_time_of_a_start():
+    async with supervised(step_timeout_s=5) as supervisor:
+        events = await render(
+            supervisor, Order(1, dataclasses.replace(SLOW, num_inference_steps=2))
+        )
+        assert isinstance(finished(events)[1], ImagesDone)
+
+
+async def test_a_cancelled_job_stops_at_the_next_step_and_its_batch_mate_goes_on():
+    mate = dataclasses.replace(SLOW, seed=1, num_inference_steps=8)
+    one = dataclasses.replace(mate, seed=2)
+    async with supervised() as supervisor:
+        steps, ends = [], {}
+        async for event in supervisor.render([Order(1, one), Order(2, mate)]):
+            if isinstance(event, StepDone) and event.job_id == 1:
+                steps.append(event.step)
+                if event.step == 2:
+                    await supervisor.cancel(1)
+            elif not isinstance(event, StepDone):
+                ends[event.job_id] = event
+    assert steps[-1] <= 3
+    assert ends[1] == OrderCancelled(1)
+    assert isinstance(ends[2], ImagesDone)
+
+
+async def test_a_cancel_of_an_ended_job_does_not_stop_its_second_life():
+    async with supervised() as supervisor:
+        await render(supervisor, Order(1, REQUEST))
+        await supervisor.cancel(1)
+        assert isinstance(finished(await render(supervisor, Order(1, REQUEST)))[1], ImagesDone)
+
+
+async def test_a_consumer_that_leaves_early_cancels_what_is_left():
+    async with supervised() as supervisor:
+        events = supervisor.render([Order(1, SLOW)])
+        await anext(events)
+        pid = supervisor.pid
+        await events.aclose()
+        started_s = time.monotonic()
+        assert isinstance(finished(await render(supervisor, Order(1, REQUEST)))[1], ImagesDone)
+        assert supervisor.pid == pid
+        assert time.monotonic() - started_s < 2  # the 100 slow steps would take 5
+
+
+async def test_a_cancelled_task_leaves_the_pipe_in_step():
+    async with supervised() as supervisor:
+        await supervisor.start()
+        for delay_s in (0.01, 0.06, 0.11):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await render(supervisor, Order(1, SLOW))
+        events = await render(supervisor, Order(1, REQUEST))
+        assert len(finished(events)[1].images) == 2
+
+
+async def test_stopping_ends_the_process_in_the_middle_of_a_step():
+    supervisor = Supervisor(checkpoints=CHECKPOINTS)
+    await supervisor.start()
+    pid = supervisor.pid
+    drawing = asyncio.create_task(render(supervisor, Order(1, STUCK)))
+    await asyncio.sleep(0.1)
+    await supervisor.stop()
+    with pytest.raises(WorkerCrashed, match="stopped"):
+        await drawing
+    assert not psutil.pid_exists(pid)
+    await supervisor.stop()  # twice is fine
+
+
+async def test_a_checkpoint_that_cannot_be_loaded_fails_its_job_and_not_the_worker():
+    async with supervised() as supervisor:
+        await supervisor.start()
+        pid = supervisor.pid
+        (event,) = await render(supervisor, Order(1, dataclasses.replace(REQUEST, model="absent")))
+        assert (event.job_id, event.kind) == (1, "CheckpointCorrupt")
+        assert isinstance(finished(await render(supervisor, Order(2, REQUEST)))[2], ImagesDone)
+        assert supervisor.pid == pid
+
+
+async def test_a_worker_that_cannot_load_its_first_checkpoint_says_why():
+    async with supervised(checkpoints={"absent": CHECKPOINTS["absent"]}) as supervisor:
+        with pytest.raises(CheckpointCorrupt, match=r"a\.safetensors"):
+            await supervisor.start()
+
+
+async def test_an_order_the_checkpoint_cannot_draw_fails_with_its_kind():
+    async with supervised() as supervisor:
+        wrong = dataclasses.replace(REQUEST, style="cubist")
+        ends = finished(await render(supervisor, Order(1, wrong), Order(2, REQUEST)))
+    assert (type(ends[1]), ends[1].kind) == (OrderFailed, "InvalidRequest")
+    assert isinstance(ends[2], ImagesDone)
+
+
+async def test_crash_after_crash_waits_longer_before_it_starts_again():
+    waits_s = []
+    async with supervised() as supervisor:
+        for _ in range(4):
+            started_s = time.monotonic()
+            await supervisor.start()
+            waits_s.append(time.monotonic() - started_s)
+            os.kill(supervisor.pid, signal.SIGKILL)
+            with pytest.raises(GenerationError):
+                await render(supervisor, Order(1, REQUEST))
+    assert waits_s[2] > 0.9
+    assert waits_s[3] > 1.9
+    assert waits_s[1] < waits_s[2]
+
+
+async def test_prompts_never_reach_the_log(caplog):
+    caplog.set_level(logging.INFO)
+    async with supervised() as supervisor:
+        wrong = dataclasses.replace(REQUEST, style="cubist")
+        await render(supervisor, Order(1, REQUEST), Order(2, wrong))
+        events = supervisor.render([Order(3, SLOW)])
+        await anext(events)
+        os.kill(supervisor.pid, signal.SIGKILL)
+        with pytest.raises(WorkerCrashed):
+            await anext(events)
+    assert "worker.ready" in caplog.messages
+    assert "worker.crashed" in caplog.messages
+    assert not [r for r in caplog.records if "secret" in repr(vars(r))]
+
+
+async def test_every_wait_for_the_worker_is_declared_one_at_a_time():
+    declared, depth = [], itertools.count()
+    inside = set()
+
+    async def outside(awaitable, what):
+        task = asyncio.current_task()
+        assert task not in inside
+        inside.add(task)
+        declared.append(what)
+        next(depth)
+        try:
+            return await awaitable
+        finally:
+            inside.discard(task)
+
+    async with supervised(outside=outside) as supervisor:
+        await render(supervisor, Order(1, REQUEST))
+    assert set(declared) == {"the drawing worker"}
+    assert len(declared) > 5
+
+
+PARENT = """
+import asyncio, sys
+from generation.checkpoints import PATTERN
+from generation.supervisor import Supervisor
+
+async def main():
+    supervisor = Supervisor(checkpoints={"pattern": PATTERN})
+    await supervisor.start()
+    print(supervisor.pid, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+@pytest.mark.parametrize("is_stuck", [False, True])
+def test_a_worker_dies_with_the_bot_however_the_bot_died(is_stuck):
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as parent:
+        worker = psutil.Process(int(parent.stdout.readline()))
+        if is_stuck:  # cannot even notice that its pipe is closed
+            worker.suspend()
+        parent.kill()
+        psutil.wait_procs([worker], timeout=5)
+        assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
