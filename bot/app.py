@@ -55,6 +55,7 @@ async def open_app(settings: Settings, *, outside: Outside = just_wait) -> Async
             default_model=settings.default_model,
             jobs_waiting_per_server=settings.jobs_waiting_per_server,
             max_upload_bytes=settings.max_upload_bytes,
+            upload_hosts=settings.upload_hosts,
             dispatcher=dispatcher,
             delivery=delivery,
         )

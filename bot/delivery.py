@@ -28,6 +28,9 @@ UNREACHABLE = {10003, 10008, 50001, 50013}  # channel gone, message gone, no acc
 TOKEN_DEAD = {10015, 50027}  # unknown webhook, invalid webhook token
 SEARCHED_MESSAGES = 200
 
+# What answering an interaction gives: edited with its token, not with the bot's rights.
+EditableMessage = discord.InteractionMessage | discord.WebhookMessage
+
 
 class Unreachable(Exception):
     """Nobody can see this job's message any more; Discord's reason is the message."""
@@ -59,14 +62,14 @@ class Delivery:
         self._budget = progress_budget
         self._clock = clock
         self._born = now()
-        self._interactions: dict[int, tuple[discord.Interaction, float]] = {}
+        self._young: dict[int, tuple[EditableMessage, float]] = {}
         self._last_edit: dict[int, float] = {}
         self._recent: list[float] = []
         self._locks: dict[int, asyncio.Lock] = {}
 
-    def remember(self, job_id: int, interaction: discord.Interaction) -> None:
-        """Keep the interaction whose response is this job's message, while its token lives."""
-        self._interactions[job_id] = (interaction, self._clock() + TOKEN_LIFE_S)
+    def remember(self, job_id: int, message: EditableMessage) -> None:
+        """Keep a job's message as the interaction's answer, while that token lives."""
+        self._young[job_id] = (message, self._clock() + TOKEN_LIFE_S)
 
     async def show_progress(self, job: Job, event: StepDone) -> None:
         """Show a step, if the last edit is long enough ago; otherwise do nothing."""
@@ -186,14 +189,14 @@ class Delivery:
             Unreachable: It can never be edited again.
             discord.HTTPException: It could not be edited this time.
         """
-        held = self._interactions.get(job.id)
-        if held and held[1] > self._clock():
+        young = self._young.get(job.id)
+        if young and young[1] > self._clock():
             try:
-                await held[0].edit_original_response(view=view, attachments=list(files))
+                await young[0].edit(view=view, attachments=list(files))
             except discord.HTTPException as failure:
                 if failure.status != 401 and failure.code not in TOKEN_DEAD:
                     raise _final(failure) from failure
-                self._interactions.pop(job.id)  # the token died early: the bot's own will do
+                self._young.pop(job.id)  # the token died early: the bot's own will do
                 for file in files:
                     file.reset()
             else:
@@ -249,7 +252,7 @@ class Delivery:
         return self._locks.setdefault(job_id, asyncio.Lock())
 
     def _forget(self, job_id: int) -> None:
-        for kept in (self._last_edit, self._locks, self._interactions):
+        for kept in (self._last_edit, self._locks, self._young):
             kept.pop(job_id, None)
 
 

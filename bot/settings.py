@@ -128,6 +128,10 @@ class Settings(BaseSettings):
     max_upload_bytes: Annotated[int, Field(ge=1_024, le=100 * 2**20)] = Field(
         default=10 * 2**20, description="largest picture accepted as `image`"
     )
+    upload_hosts: tuple[str, ...] = Field(
+        default=("cdn.discordapp.com", "media.discordapp.net"),
+        description="hosts whose pictures are fetched; a prompt cannot make the bot ask any other",
+    )
     jobs_waiting_per_server: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=200, description="most jobs of one server that may wait at a time"
     )
@@ -157,11 +161,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources: arguments, environment, file."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
-
-    @property
-    def database_path(self) -> Path:
-        """The SQLite file."""
-        return self.data_dir / "atelier.sqlite3"
 
 
 def config_path(config: Path | None = None) -> Path | None:

@@ -103,6 +103,7 @@ class Studio:
         default_model: Name of the checkpoint for prompts that name none.
         jobs_waiting_per_server: Cap on held, queued and running jobs of one server.
         max_upload_bytes: Largest picture accepted from a member.
+        upload_hosts: Whose files are fetched.
         dispatcher: The line and the worker.
         delivery: The messages.
     """
@@ -115,6 +116,7 @@ class Studio:
         default_model: str,
         jobs_waiting_per_server: int,
         max_upload_bytes: int,
+        upload_hosts: Collection[str],
         dispatcher: Dispatcher,
         delivery: Delivery,
     ) -> None:
@@ -122,6 +124,7 @@ class Studio:
         self.checkpoints = checkpoints
         self.default_model = default_model
         self.max_upload_bytes = max_upload_bytes
+        self.upload_hosts = upload_hosts
         self.dispatcher = dispatcher
         self.delivery = delivery
         self._jobs_waiting_per_server = jobs_waiting_per_server
@@ -374,7 +377,7 @@ class Studio:
         if job.member_id != actor.member_id:
             await self.store.moderation.record(
                 ActionKind.CANCEL,
-                guild_id=actor.guild_id or 0,
+                guild_id=actor.guild_id,
                 moderator_id=actor.member_id,
                 reason="cancelled with the button",
                 now=now(),
@@ -407,7 +410,7 @@ class Studio:
                 await asyncio.to_thread(self.store.files.remove, image.sha256)
         await self.store.moderation.record(
             ActionKind.DELETE,
-            guild_id=actor.guild_id or 0,
+            guild_id=actor.guild_id,
             moderator_id=actor.member_id,
             reason=_by(actor, job),
             now=now(),

@@ -10,36 +10,40 @@ from bot.messages import plain
 from generation.errors import ImageRefused
 from generation.safety.decode import decode_upload
 
-DISCORD_HOSTS = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 FETCH_TIMEOUT_S = 20.0
 
 
-async def read_attachment(attachment: discord.Attachment, max_bytes: int) -> bytes:
-    """Return an attachment's picture as a clean PNG.
+async def read_upload(
+    upload: discord.Attachment | str, max_bytes: int, hosts: Collection[str]
+) -> bytes:
+    """Return the picture of an attachment, or behind an image link, as a clean PNG.
 
     Args:
-        attachment: Of a slash command.
+        upload: Of a slash command, or a link in a prompt.
         max_bytes: Largest file that is fetched.
+        hosts: Whose files are fetched at all.
 
     Raises:
-        ImageRefused: It is too large, not from Discord, or not a picture we accept.
+        ImageRefused: It is too large, from elsewhere, or not a picture we accept.
     """
-    _check_host(attachment.url, DISCORD_HOSTS)
-    if attachment.size > max_bytes:
+    if isinstance(upload, str):
+        return await read_link(upload, max_bytes, hosts=hosts)
+    _check_host(upload.url, hosts)
+    if upload.size > max_bytes:
         raise _too_large(max_bytes)
-    return (await decode_upload(await attachment.read())).png
+    return (await decode_upload(await upload.read())).png
 
 
 async def read_link(
     url: str,
     max_bytes: int,
     *,
-    hosts: Collection[str] = DISCORD_HOSTS,
+    hosts: Collection[str],
     schemes: Collection[str] = ("https",),
 ) -> bytes:
     """Return the picture behind an image link as a clean PNG.
 
-    Only Discord's own hosts are asked, without redirects: a prompt must not make the bot knock on
+    Only the given hosts are asked, without redirects: a prompt must not make the bot knock on
     doors inside the operator's network.
 
     Raises:

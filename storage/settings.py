@@ -51,7 +51,7 @@ class GuildSettings:
     default_model: str | None = None
     allowed_channel_ids: tuple[int, ...] = ()
     images_per_job: int = 4
-    jobs_waiting_per_member: int = 10
+    jobs_waiting_per_member: int = 40
     concurrent_jobs_per_member: int = 2
     log_channel_id: int | None = None
     moderator_role_id: int | None = None

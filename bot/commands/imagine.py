@@ -10,8 +10,8 @@ from bot.actors import actor_of
 from bot.failures import Refused
 from bot.prompts import parse_jobs
 from bot.studio import Ask
-from bot.uploads import read_attachment, read_link
-from bot.views.asking import proceed
+from bot.uploads import read_upload
+from bot.views.asking import open_message, proceed, withdraw_message
 from bot.views.press import Interaction
 from generation.requests import MAX_IMAGES
 
@@ -44,28 +44,28 @@ async def imagine(
     text = _with_options(prompt, style=style, model=model, ar=aspect, seed=seed, no=negative)
     urls = {url for parsed in parse_jobs(text) for url in parsed.image_urls}
     studio = interaction.client.studio
-    image_png = None
     if len(urls) + (image is not None) > 1:
         raise Refused("I can start from one picture at a time; please give just one.")
-    if image is not None or urls:
+    reading = image or next(iter(urls), None)
+    image_png, is_open = None, reading is not None
+    if is_open:
         # Fetching and decoding may take longer than the three seconds an answer may.
-        await interaction.response.defer()
-        try:
-            if image is not None:
-                image_png = await read_attachment(image, studio.max_upload_bytes)
-            else:
-                image_png = await read_link(urls.pop(), studio.max_upload_bytes)
-        except Exception:
-            await interaction.delete_original_response()  # else it would say "thinking" for ever
-            raise
-    ask = Ask(
-        text=text,
-        channel_id=interaction.channel_id or 0,
-        num_images=images,
-        image_png=image_png,
-    )
-    submission = await studio.submit(await actor_of(interaction), ask)
-    await proceed(interaction, submission)
+        await open_message(interaction, "Reading your picture …")
+    try:
+        if reading is not None:
+            image_png = await read_upload(reading, studio.max_upload_bytes, studio.upload_hosts)
+        ask = Ask(
+            text=text,
+            channel_id=interaction.channel_id or 0,
+            num_images=images,
+            image_png=image_png,
+        )
+        submission = await studio.submit(await actor_of(interaction), ask)
+    except Exception:
+        if is_open:
+            await withdraw_message(interaction)
+        raise
+    await proceed(interaction, submission, is_open=is_open)
 
 
 def _with_options(prompt: str, **options: str | None) -> str:

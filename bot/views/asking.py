@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import discord
 
 from bot.actors import actor_of
+from bot.delivery import EditableMessage
 from bot.messages import CONSENT
 from bot.studio import Submission
 from bot.views import result as views
@@ -19,23 +20,30 @@ SCOPES = tuple(Scope(scope) for scope, _ in CONSENT.choices)
 SHOWN_AT_ONCE = 5  # Discord allows five answers in two seconds
 
 
-async def proceed(interaction: Interaction, submission: Submission) -> None:
+async def proceed(
+    interaction: Interaction, submission: Submission, *, is_open: bool = False
+) -> None:
     """Ask what must be asked first; otherwise show the jobs and put them in line.
 
     Args:
-        interaction: The command, button or form; not yet answered, or deferred.
+        interaction: The command, button or form.
         submission: What the studio recorded for it.
+        is_open: Whether `open_message` has answered already.
     """
     span = (submission.jobs[0].id, submission.jobs[-1].id)
+    if not submission.needs_consent and not submission.needs_confirmation:
+        await stand(interaction, submission.jobs, is_open=is_open)
+        return
+    if is_open:
+        await withdraw_message(interaction)
     if submission.needs_consent:
-        await _reply(interaction, consent_view(*span, answers=0), ephemeral=True)
-    elif submission.needs_confirmation:
-        await _reply(interaction, _confirmation(len(submission.jobs), *span), ephemeral=True)
+        question = consent_view(*span, answers=0)
     else:
-        await stand(interaction, submission.jobs)
+        question = _confirmation(len(submission.jobs), *span)
+    await _reply(interaction, question, ephemeral=True)
 
 
-async def stand(interaction: Interaction, jobs: Sequence[Job]) -> None:
+async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool = False) -> None:
     """Send the jobs' messages and put them in line.
 
     The first message is the answer to the interaction. If Discord does not take it, the jobs
@@ -46,35 +54,45 @@ async def stand(interaction: Interaction, jobs: Sequence[Job]) -> None:
         for job in jobs[:SHOWN_AT_ONCE]:
             queue = studio.dispatcher.queue
             status = views.queued_status(len(queue) + 1, queue.total_cost_s + job.cost_s)
-            message_id = await _reply(interaction, views.placeholder(job, status=status))
-            if job is jobs[0]:
-                studio.delivery.remember(job.id, interaction)
+            view = views.placeholder(job, status=status)
+            if is_open and job is jobs[0]:
+                message: EditableMessage = await interaction.edit_original_response(view=view)
+            else:
+                message = await _reply(interaction, view)
+            studio.delivery.remember(job.id, message)
             place = Place(
-                guild_id=job.place.guild_id, channel_id=job.place.channel_id, message_id=message_id
+                guild_id=job.place.guild_id, channel_id=job.place.channel_id, message_id=message.id
             )
             await studio.store.jobs.set_place(job.id, place)
     finally:
         await studio.release(jobs)
 
 
+async def open_message(interaction: Interaction, text: str) -> None:
+    """Answer in public before slow work; `proceed` turns this message into the job's."""
+    await interaction.response.send_message(view=_note(text))
+
+
+async def withdraw_message(interaction: Interaction) -> None:
+    """Take back what `open_message` sent; what follows is for one person only."""
+    await interaction.delete_original_response()
+
+
 async def _reply(
     interaction: Interaction, view: discord.ui.LayoutView, *, ephemeral: bool = False
-) -> int:
-    """Answer or follow up; return the message's id."""
+) -> EditableMessage:
+    """Answer, or follow up if the interaction is answered already; return the message."""
     mentions = discord.AllowedMentions.none()
-    if not interaction.response.is_done():
-        sent = await interaction.response.send_message(
-            view=view, ephemeral=ephemeral, allowed_mentions=mentions
+    if interaction.response.is_done():
+        return await interaction.followup.send(
+            view=view, ephemeral=ephemeral, allowed_mentions=mentions, wait=True
         )
-        return sent.message_id or (await interaction.original_response()).id
-    if interaction.response.type is discord.InteractionResponseType.deferred_channel_message:
-        original = await interaction.original_response()
-        if original.flags.loading and not ephemeral:
-            return (await interaction.edit_original_response(view=view)).id
-    followup = await interaction.followup.send(
-        view=view, ephemeral=ephemeral, allowed_mentions=mentions, wait=True
+    sent = await interaction.response.send_message(
+        view=view, ephemeral=ephemeral, allowed_mentions=mentions
     )
-    return followup.id
+    if isinstance(sent.resource, discord.InteractionMessage):
+        return sent.resource
+    return await interaction.original_response()
 
 
 # Consent
