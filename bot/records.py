@@ -17,6 +17,7 @@ from generation.jobs import Image, Job
 from generation.requests import to_json
 from storage.consent import Scope
 from storage.moderation import Action, Report
+from storage.store import Store
 
 PAGE = 5
 MAX_ROWS = 10_000
@@ -91,8 +92,8 @@ class Record:
     reports: Sequence[Report]
     is_suspended: bool
 
-    def to_json(self) -> str:
-        """Return the whole record as indented JSON, nothing shortened."""
+    def to_json(self, indent: int | None = 2) -> str:
+        """Return the whole record as JSON, nothing shortened; without `indent` as one line."""
         whole = {
             **dataclasses.asdict(self),
             "consent": {s.value: on for s, on in self.consent.items()} if self.consent else None,
@@ -100,7 +101,7 @@ class Record:
         }
         whole["job"]["request"] = to_json(self.job.request)
         whole["job"]["fingerprint"] = json.loads(self.job.fingerprint or "null")
-        return json.dumps(whole, indent=2, ensure_ascii=False, default=str)
+        return json.dumps(whole, indent=indent, ensure_ascii=False, default=str)
 
 
 async def find_page(studio: Studio, actor: Actor, search: Search, before_id: int) -> Page:
@@ -131,8 +132,12 @@ async def read_record(studio: Studio, actor: Actor, job_id: int) -> Record:
         Refused: The actor is no moderator.
         Gone: The job belongs to another server or to none.
     """
-    job, store = await studio.record_of(actor, job_id), studio.store
-    guild_id = actor.guild_id or 0
+    return await gather(studio.store, await studio.record_of(actor, job_id))
+
+
+async def gather(store: Store, job: Job) -> Record:
+    """Return the whole record of a job, for a reader whose right was checked."""
+    guild_id = job.place.guild_id or 0
     images = await store.images.of_job(job.id)
     return Record(
         job=job,
@@ -166,9 +171,12 @@ async def export_csv(
         Refused: The actor is no moderator.
     """
     actor.require_moderator()
-    content, count = _line(COLUMNS, encoding="utf-8-sig"), 0  # the mark says UTF-8 to spreadsheets
+    content, count = (
+        csv_line(COLUMNS, encoding="utf-8-sig"),
+        0,
+    )  # the mark says UTF-8 to spreadsheets
     async for job in _every(studio, actor, search):
-        line = _line(_row(job))
+        line = csv_line(row_of(job))
         if count == MAX_ROWS or len(content) + len(line) > max_bytes:
             return bytes(content), count, False
         content += line
@@ -176,7 +184,8 @@ async def export_csv(
     return bytes(content), count, True
 
 
-def _line(cells: Iterable[object], encoding: str = "utf-8") -> bytearray:
+def csv_line(cells: Iterable[object], encoding: str = "utf-8") -> bytearray:
+    """Return one line of a table as bytes."""
     text = io.StringIO()
     csv.writer(text).writerow(safe_cell(cell) for cell in cells)
     return bytearray(text.getvalue().encode(encoding, "replace"))
@@ -214,7 +223,8 @@ def _filters(actor: Actor, search: Search) -> dict[str, Any]:
     }
 
 
-def _row(job: Job) -> Iterable[object]:
+def row_of(job: Job) -> Iterable[object]:
+    """Return a job's cells, in the order of `COLUMNS`."""
     request = job.request
     return (
         job.id,

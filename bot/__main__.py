@@ -1,0 +1,81 @@
+"""The command line: from arguments to a subcommand of `bot.terminal`, from errors to exit codes."""
+
+import importlib.metadata
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot.prompts import PromptError
+from bot.settings import CONFIG_FILE, SettingsRefused
+from bot.terminal import demo, doctor, imagine, log, reproduce, run, training
+from bot.terminal.exits import HELP, ExitCode, Stop
+from generation.errors import GenerationError, ImageRefused, InvalidRequest, UnknownCheckpoint
+from storage.errors import NotFound, StorageError
+
+atelier = typer.Typer(
+    name="atelier",
+    help=f"A Discord bot with which a community makes pictures together.\n\n{HELP}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data = typer.Typer(help="What the embedded checkpoint is trained on.", no_args_is_help=True)
+data.command("build")(training.build)
+for command in (run.run, demo.demo, imagine.imagine, reproduce.reproduce, log.log):
+    atelier.command()(command)
+atelier.add_typer(data, name="data")
+atelier.command()(training.train)
+atelier.command()(doctor.doctor)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(importlib.metadata.version("atelier-discord"))
+        raise typer.Exit
+
+
+@atelier.callback()
+def _options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(help=f"Settings file.  \\[default: {CONFIG_FILE} if it is there]"),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    context.obj = config
+
+
+def main() -> None:
+    """Run the command line; a border where every exception becomes a sentence and an exit code."""
+    try:
+        atelier()
+    except Stop as stop:
+        _end(str(stop), stop.code)
+    except (SettingsRefused, UnknownCheckpoint, InvalidRequest, ImageRefused, NotFound) as error:
+        _end(str(error), ExitCode.USAGE)
+    except PromptError as error:
+        _end("\n".join(filter(None, [error.message, error.pointer()])), ExitCode.USAGE)
+    except (GenerationError, StorageError, OSError) as error:
+        _end(str(error), ExitCode.UNABLE)
+    except KeyboardInterrupt:
+        _end("stopped", ExitCode.UNABLE)
+    except Exception:
+        logging.getLogger(__name__).exception("unexpected")
+        _end("this is a bug; please report it with the lines above", ExitCode.UNABLE)
+
+
+def _end(message: str, code: ExitCode) -> None:
+    print(f"atelier: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

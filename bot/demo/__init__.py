@@ -1,0 +1,1 @@
+"""The demonstration: the real bot, a simulated server, a scene and a page."""

@@ -1,0 +1,25 @@
+"""What the bot needs to be allowed on a server: nothing that it does not use."""
+
+import discord
+
+REASONS = {
+    "view_channel": "to see the channels it answers in, and to edit its own messages there",
+    "send_messages": "to send the second and later results of `{red, green} fox`, and reports",
+    "send_messages_in_threads": "the same, where people draw in threads",
+    "attach_files": "to show the pictures",
+    "read_message_history": "to find its own unfinished message again after a crash",
+}
+REQUIRED = discord.Permissions(**dict.fromkeys(REASONS, True))
+SCOPES = ("bot", "applications.commands")
+
+
+def missing(granted: discord.Permissions) -> list[str]:
+    """Return the names of required permissions that are not granted."""
+    if granted.administrator:
+        return []
+    return [name for name in REASONS if not getattr(granted, name)]
+
+
+def invite_link(application_id: int) -> str:
+    """Return the address at which a server's owner adds the bot with exactly these permissions."""
+    return discord.utils.oauth_url(application_id, permissions=REQUIRED, scopes=SCOPES)

@@ -1,0 +1,35 @@
+"""`atelier demo`: the real bot on a Discord look-alike in the browser."""
+
+import asyncio
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bot.settings import load_settings
+from bot.terminal.exits import ExitCode, Stop
+
+
+def demo(
+    context: typer.Context,
+    scene_only: Annotated[
+        bool, typer.Option("--scene-only", help="End after the scene, without a page.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 takes any.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for what was drawn and said.")] = Path("demo"),
+    model: Annotated[
+        str | None, typer.Option(help="What draws; the default model if absent.")
+    ] = None,
+) -> None:
+    """Play a short scene with the real bot and show it in the browser until Ctrl-C.
+
+    No Discord account and no download is needed: two artists and a moderator act on a simulated
+    server, and the page lets you act as any of them.
+    """
+    if importlib.util.find_spec("simcord") is None:
+        raise Stop("the demo needs simcord: pip install 'atelier-discord[demo]'", ExitCode.UNABLE)
+    from bot.demo.stage import play
+
+    settings = load_settings(context.obj)
+    asyncio.run(play(settings, out=out, port=port, scene_only=scene_only, model=model))

@@ -1,0 +1,238 @@
+"""`atelier doctor`: checks everything a bot depends on, and says what to do about what is wrong."""
+
+import asyncio
+import dataclasses
+import importlib.util
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import discord
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bot.models import checkpoints
+from bot.permissions import invite_link, missing
+from bot.settings import Settings, SettingsRefused, config_path
+from bot.terminal.exits import ExitCode
+from bot.terminal.run import HEARTBEAT, HEARTBEAT_INTERVAL_S
+from bot.terminal.session import open_worker, settings_of
+from generation.checkpoints import Checkpoint, verify
+from generation.errors import GenerationError
+from storage.errors import StorageError
+from storage.store import Store
+
+MIN_FREE_BYTES = 2**30  # about ten thousand pictures
+HEARTBEAT_TOO_OLD_S = 4 * HEARTBEAT_INTERVAL_S
+PREVIEW_MODULES = ("simcord", "aiohttp", "markdown_it", "linkify_it", "regex")
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    SKIPPED = "-"
+    FAILED = "FAILED"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what was found, and the remedy if it failed."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    remedy: str = ""
+
+
+def doctor(
+    context: typer.Context,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also log in, and list missing permissions.")
+    ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="Only whether a running bot is well; for health checks."),
+    ] = False,
+) -> None:
+    """Check settings, record, checkpoints, device, worker and token; exit 1 if anything fails."""
+    checks = asyncio.run(_collect(context, online=online, quick=quick))
+    Console(soft_wrap=True).print(_table(checks))
+    has_failed = any(check.verdict is Verdict.FAILED for check in checks)
+    raise typer.Exit(ExitCode.NO if has_failed else ExitCode.OK)
+
+
+async def _collect(context: typer.Context, *, online: bool, quick: bool) -> list[Check]:
+    try:
+        settings = settings_of(context, log_level="CRITICAL")
+        path = config_path(context.obj)
+    except SettingsRefused as refused:
+        return [Check("settings", Verdict.FAILED, str(refused), "see docs/settings.md")]
+    checks = [Check("settings", Verdict.OK, str(path or "environment and defaults"))]
+    checks += [_data_dir(settings.data_dir), await _database(settings.data_dir)]
+    if quick:
+        return [*checks, _heartbeat(settings.data_dir / HEARTBEAT)]
+    checks += [_text_encoder(), *_checkpoints(settings), _device(settings)]
+    checks += [await _worker(settings), _preview(), _token(settings)]
+    if online and settings.discord_token is not None:
+        checks += [check async for check in _online(settings.discord_token.get_secret_value())]
+    return checks
+
+
+def _data_dir(path: Path) -> Check:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        return Check("data folder", Verdict.FAILED, str(error), "set data_dir to a folder of yours")
+    if not os.access(path, os.W_OK | os.X_OK):
+        remedy = f"chown it to user {os.getuid()}, or set data_dir"
+        return Check("data folder", Verdict.FAILED, f"{path} is not writable", remedy)
+    free_bytes = shutil.disk_usage(path).free
+    found = f"{path}, {free_bytes / 2**30:.1f} GiB free"
+    if free_bytes < MIN_FREE_BYTES:
+        return Check("data folder", Verdict.FAILED, found, "make room, or set data_dir elsewhere")
+    return Check("data folder", Verdict.OK, found)
+
+
+async def _database(data_dir: Path) -> Check:
+    try:
+        store = await Store.open(data_dir)
+    except StorageError as error:
+        return Check(
+            "database", Verdict.FAILED, str(error), "see docs/backup.md and docs/upgrade.md"
+        )
+    try:
+        version = await store.database.one("PRAGMA user_version")
+        broken = await store.database.one("PRAGMA quick_check(1)")
+    finally:
+        await store.close()
+    if broken is None or broken[0] != "ok":
+        return Check("database", Verdict.FAILED, "damaged", "restore a backup: docs/backup.md")
+    number = version[0] if version else "?"
+    return Check("database", Verdict.OK, f"{store.database.path}, schema version {number}")
+
+
+def _heartbeat(path: Path) -> Check:
+    if not path.is_file():
+        return Check("heartbeat", Verdict.FAILED, "never seen", "start `atelier run`; read its log")
+    age_s = time.time() - path.stat().st_mtime
+    found = f"{age_s:.0f} s ago"
+    if age_s > HEARTBEAT_TOO_OLD_S:
+        return Check("heartbeat", Verdict.FAILED, found, "restart the bot; read its log")
+    return Check("heartbeat", Verdict.OK, found)
+
+
+def _text_encoder() -> Check:
+    from generation.text_encoder import PACKAGE, TextEncoderUnavailable, verified_directory
+
+    try:
+        verified_directory()
+    except TextEncoderUnavailable as error:
+        found, _, remedy = str(error).partition("; run: ")
+        return Check("text encoder", Verdict.FAILED, found, remedy)
+    return Check("text encoder", Verdict.OK, f"{PACKAGE}, hashes as pinned")
+
+
+def _checkpoints(settings: Settings) -> list[Check]:
+    try:
+        known = checkpoints(settings)
+    except GenerationError as error:
+        remedy = "install again, or correct [[models]] and default_model"
+        return [Check("checkpoints", Verdict.FAILED, str(error), remedy)]
+    return [_checkpoint(checkpoint) for checkpoint in known.values()]
+
+
+def _checkpoint(checkpoint: Checkpoint) -> Check:
+    name = f"model {checkpoint.name}"
+    if checkpoint.family == "pattern":
+        return Check(name, Verdict.OK, "built in, for tests")
+    if checkpoint.revision is not None:
+        return Check(name, Verdict.OK, f"{checkpoint.source} at {checkpoint.revision[:12]}")
+    folder = Path(checkpoint.source)
+    if not folder.is_dir():
+        return Check(name, Verdict.FAILED, f"{folder} is no folder", "correct its [[models]] table")
+    try:
+        verify(folder, checkpoint.sha256)
+    except GenerationError as error:
+        return Check(name, Verdict.FAILED, str(error), "fetch its files again")
+    count = len(checkpoint.sha256)
+    return Check(name, Verdict.OK, f"{folder}, {count} files, hashes as recorded")
+
+
+def _device(settings: Settings) -> Check:
+    from generation.device import choose
+
+    try:
+        choice = choose(settings.device, settings.dtype, settings.threads)
+    except GenerationError as error:
+        return Check("device", Verdict.FAILED, str(error), "set device and dtype to auto")
+    return Check("device", Verdict.OK, choice.reason)
+
+
+async def _worker(settings: Settings) -> Check:
+    started_at = time.monotonic()
+    try:
+        default = checkpoints(settings)[settings.default_model]
+        async with open_worker(settings, default) as supervisor:
+            ready = await supervisor.start()
+    except GenerationError as error:
+        return Check("worker", Verdict.FAILED, str(error), "run with ATELIER_LOG_LEVEL=DEBUG")
+    elapsed_s = time.monotonic() - started_at
+    found = f"{default.name} on {ready.device} in {ready.dtype}, ready after {elapsed_s:.1f} s"
+    return Check("worker", Verdict.OK, found)
+
+
+def _preview() -> Check:
+    absent = [name for name in PREVIEW_MODULES if importlib.util.find_spec(name) is None]
+    if absent:
+        found = f"not installed: {', '.join(absent)}"
+        return Check("demo", Verdict.SKIPPED, found, "pip install 'atelier-discord[demo]'")
+    return Check("demo", Verdict.OK, "simcord is installed")
+
+
+def _token(settings: Settings) -> Check:
+    if settings.discord_token is None:
+        return Check("token", Verdict.SKIPPED, "none", "set DISCORD_TOKEN before `atelier run`")
+    return Check("token", Verdict.OK, "there is one; --online tries it")
+
+
+async def _online(token: str) -> AsyncIterator[Check]:
+    """Log in, without connecting, and look at every server's permissions."""
+    async with discord.Client(intents=discord.Intents.none()) as client:
+        try:
+            await client.login(token)
+            application = await client.application_info()
+            guilds = await client.http.get_guilds(200)
+        except discord.LoginFailure:
+            remedy = "make a new one on the application's Bot page"
+            yield Check("login", Verdict.FAILED, "Discord refused the token", remedy)
+            return
+        except (discord.HTTPException, OSError) as error:
+            yield Check("login", Verdict.FAILED, str(error), "check the network; try again")
+            return
+    link = invite_link(application.id)
+    yield Check(
+        "login", Verdict.OK, f"{application.name}, on {len(guilds)} servers; invite: {link}"
+    )
+    for guild in guilds:
+        absent = missing(discord.Permissions(int(guild["permissions"])))
+        name = f"server {guild['id']}"
+        if absent:
+            yield Check(name, Verdict.FAILED, f"missing: {', '.join(absent)}", f"open {link}")
+        else:
+            yield Check(name, Verdict.OK, "every permission is there; channels may still differ")
+
+
+def _table(checks: list[Check]) -> Table:
+    table = Table("check", "", "found", "remedy")
+    colours = {Verdict.OK: "green", Verdict.SKIPPED: "dim", Verdict.FAILED: "bold red"}
+    for check in checks:
+        verdict = f"[{colours[check.verdict]}]{check.verdict.value}[/]"
+        table.add_row(check.name, verdict, escape(check.found), escape(check.remedy))
+    return table

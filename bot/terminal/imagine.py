@@ -1,0 +1,211 @@
+"""`atelier imagine`: draw from the terminal, by the same way and into the same record as the bot."""
+
+import asyncio
+import json
+import re
+import secrets
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bot.drawing import Ended, Rendered, draw, now
+from bot.models import checkpoints
+from bot.prompts import CONFIRM_ABOVE, ParsedPrompt, Resolved, choose_model, parse_jobs, resolve
+from bot.settings import Settings
+from bot.terminal.exits import ExitCode, Stop
+from bot.terminal.session import STATUS, open_record, open_worker, settings_of
+from generation.checkpoints import estimate_cost_s
+from generation.jobs import Image, Job, JobState, Place
+from generation.requests import MAX_IMAGES, MAX_SEED
+from generation.results import StepDone
+from generation.safety.decode import decode_upload
+from generation.supervisor import Supervisor
+from storage.store import Store
+
+NOBODY = 0  # the member id of whoever sits at the terminal
+TERMINAL = Place(guild_id=None, channel_id=0)
+
+
+def imagine(
+    context: typer.Context,
+    prompt: Annotated[str, typer.Argument(help="What to draw; Discord's --flags work in it too.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path(),
+    images: Annotated[int, typer.Option(min=1, max=MAX_IMAGES, help="Pictures a job.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MAX_SEED, help="Of the first picture.")
+    ] = None,
+    style: Annotated[str | None, typer.Option(help="A look the model knows.")] = None,
+    model: Annotated[str | None, typer.Option(help="What draws it.")] = None,
+    negative: Annotated[str | None, typer.Option(help="What to keep away from.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="A picture to start from.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a picture, and nothing else.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before many jobs.")] = False,
+) -> None:
+    """Draw pictures from words, e.g. `atelier imagine "a fox in a teacup --style 3d --seed 7"`."""
+    settings = settings_of(context, log_level="ERROR")
+    flags = {"style": style, "model": model, "seed": seed, "no": negative}
+    given = [f"--{flag} {value}" for flag, value in flags.items() if value is not None]
+    parsed = parse_jobs(" ".join([prompt, *given]))
+    if any(each.image_urls for each in parsed):
+        raise Stop("links are opened in Discord only; give a picture with --image FILE")
+    _confirm(len(parsed), is_agreed=yes)
+    upload = _read_upload(image, settings.max_upload_bytes) if image else None
+    out.mkdir(parents=True, exist_ok=True)
+    asyncio.run(_imagine(settings, parsed, images, upload, out, as_json=as_json))
+
+
+def _confirm(jobs: int, *, is_agreed: bool) -> None:
+    if jobs <= CONFIRM_ABOVE or is_agreed:
+        return
+    if not sys.stdin.isatty():
+        raise Stop(f"this asks for {jobs} jobs; add --yes if that is meant")
+    if not typer.confirm(f"Draw {jobs} jobs?", err=True):
+        raise Stop("nothing was drawn", ExitCode.NO)
+
+
+def _read_upload(path: Path, max_bytes: int) -> bytes:
+    if path.stat().st_size > max_bytes:
+        raise Stop(f"{path} is larger than max_upload_bytes, {max_bytes:,}")
+    return path.read_bytes()
+
+
+async def _imagine(
+    settings: Settings,
+    parsed: Sequence[ParsedPrompt],
+    num_images: int,
+    upload: bytes | None,
+    out: Path,
+    *,
+    as_json: bool,
+) -> None:
+    async with open_record(settings) as store:
+        init_image = None
+        if upload is not None:
+            decoded = await decode_upload(upload)
+            init_image = await asyncio.to_thread(store.files.write, decoded.png)
+        resolved = _resolve(settings, parsed, num_images, init_image)
+        for note in dict.fromkeys(note for each in resolved for note in each.notes):
+            STATUS.print(note, markup=False)
+        jobs = [
+            await _record(store, one.typed, each)
+            for one, each in zip(parsed, resolved, strict=True)
+        ]
+        first = checkpoints(settings)[jobs[0].request.model]
+        async with open_worker(settings, first) as supervisor:
+            try:
+                async for job, image in _draw_all(store, supervisor, jobs):
+                    path = await asyncio.to_thread(_save, store, job, image, out)
+                    line = json.dumps(_fields(path, image)) if as_json else str(path)
+                    typer.echo(line)
+            finally:
+                await _cancel_rest(store, jobs)
+
+
+def _resolve(
+    settings: Settings, parsed: Sequence[ParsedPrompt], num_images: int, init_image: str | None
+) -> list[Resolved]:
+    known = checkpoints(settings)
+    resolved = []
+    for each in parsed:
+        checkpoint = choose_model(each.model, known, settings.default_model, parsed=each)
+        resolved.append(
+            resolve(
+                each,
+                checkpoint=checkpoint,
+                seed=secrets.randbelow(MAX_SEED + 1) if each.seed is None else each.seed,
+                num_images=num_images,
+                negative_prompt="",
+                image=init_image,
+                default_style=checkpoint.default_style,
+            )
+        )
+    return resolved
+
+
+async def _record(store: Store, typed: str, resolved: Resolved) -> Job:
+    return await store.jobs.add(
+        member_id=NOBODY,
+        place=TERMINAL,
+        typed=typed,
+        request=resolved.request,
+        notes=resolved.notes,
+        cost_s=estimate_cost_s(resolved.request, await store.costs.get()),
+        now=now(),
+    )
+
+
+async def _draw_all(
+    store: Store, supervisor: Supervisor, jobs: Sequence[Job]
+) -> AsyncIterator[tuple[Job, Image]]:
+    """Draw the jobs one after the other behind a progress bar on standard error.
+
+    Raises:
+        Stop: A job could not be drawn.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=STATUS, transient=True) as progress:
+        steps = sum(job.request.num_inference_steps for job in jobs)
+        bar = progress.add_task("starting", total=steps)
+        done = 0
+        for each in jobs:
+            job = each
+            while job.state is JobState.QUEUED:  # again if its worker died
+                async for event in draw(store, supervisor, [job]):
+                    match event:
+                        case StepDone(step=step):
+                            progress.update(bar, completed=done + step, description="drawing")
+                        case Rendered(job, images):
+                            job = await _show(store, job)
+                            for image in images:
+                                yield job, image
+                        case Ended(job):
+                            progress.update(bar, description=job.state.value)
+            if job.state is not JobState.POSTED:
+                raise Stop(f"job {job.id} {job.state.value}: {job.reason}", ExitCode.UNABLE)
+            done += job.request.num_inference_steps
+            progress.update(bar, completed=done)
+
+
+async def _show(store: Store, job: Job) -> Job:
+    return await store.jobs.move(job.id, expected=JobState.RENDERED, to=JobState.POSTED, now=now())
+
+
+async def _cancel_rest(store: Store, jobs: Sequence[Job]) -> None:
+    """Leave nothing behind that the bot would take up at its next start."""
+    for job in jobs:
+        fresh = await store.jobs.get(job.id)
+        if not fresh.state.is_final and fresh.state is not JobState.RENDERED:
+            await store.jobs.move(
+                job.id,
+                expected=fresh.state,
+                to=JobState.CANCELLED,
+                now=now(),
+                reason="stopped at the terminal",
+            )
+
+
+def _save(store: Store, job: Job, image: Image, out: Path) -> Path:
+    """Copy a recorded picture to the folder, under a name that no other picture has."""
+    words = re.sub(r"[^a-z0-9]+", "-", job.request.prompt.lower()).strip("-")[:40] or "picture"
+    path = out / f"{words}-{image.seed}-{image.sha256[:8]}.png"
+    path.write_bytes(store.files.read(image.sha256))
+    return path
+
+
+def _fields(path: Path, image: Image) -> dict[str, object]:
+    return {
+        "path": str(path),
+        "sha256": image.sha256,
+        "seed": image.seed,
+        "width": image.width,
+        "height": image.height,
+        "image_id": image.id,
+    }

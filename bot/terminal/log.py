@@ -1,0 +1,116 @@
+"""`atelier log`: the moderators' view for the operator, over all servers."""
+
+import asyncio
+import datetime as dt
+import sys
+from collections.abc import AsyncIterator
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from bot.failures import Refused
+from bot.records import COLUMNS, csv_line, gather, row_of
+from bot.searches import Search, search_from
+from bot.settings import Settings
+from bot.terminal.exits import Stop
+from bot.terminal.session import open_record, settings_of
+from generation.jobs import Job, JobState
+from storage.store import Store
+
+BATCH = 500
+
+
+class Format(StrEnum):
+    """How the log is written."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def log(
+    context: typer.Context,
+    member: Annotated[int | None, typer.Option(help="Discord's id of whose jobs.")] = None,
+    text: Annotated[str | None, typer.Option(help="Words that occur in the prompt.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="A span such as 24h or 7d, or a UTC date.")
+    ] = None,
+    state: Annotated[JobState | None, typer.Option(help="Jobs in this state.")] = None,
+    how: Annotated[
+        Format, typer.Option("--format", help="jsonl holds every job's whole record.")
+    ] = Format.TABLE,
+    limit: Annotated[int, typer.Option(min=1, help="Newest jobs, at most.")] = 50,
+) -> None:
+    """Show what was asked for and what became of it, newest first, on every server."""
+    settings = settings_of(context, log_level="ERROR")
+    try:
+        search = search_from(
+            member_id=member, text=text, since=since, state=state, now=dt.datetime.now(dt.UTC)
+        )
+    except Refused as refused:
+        raise Stop(str(refused).replace("`", "")) from refused
+    asyncio.run(_log(settings, search, how, limit))
+
+
+async def _log(settings: Settings, search: Search, how: Format, limit: int) -> None:
+    async with open_record(settings) as store:
+        jobs = _newest(store, search, limit)
+        match how:
+            case Format.TABLE:
+                Console().print(_table([job async for job in jobs]))
+            case Format.JSONL:
+                async for job in jobs:
+                    typer.echo((await gather(store, job)).to_json(indent=None))
+            case Format.CSV:
+                sys.stdout.buffer.write(csv_line(COLUMNS))
+                async for job in jobs:
+                    sys.stdout.buffer.write(csv_line(row_of(job)))
+
+
+async def _newest(store: Store, search: Search, limit: int) -> AsyncIterator[Job]:
+    before_id, left = None, limit
+    while left > 0:
+        jobs = await store.jobs.search(
+            guild_id=None,
+            member_id=search.member_id,
+            text=search.text or None,
+            since=search.since,
+            state=search.state,
+            before_id=before_id,
+            limit=min(BATCH, left),
+        )
+        if not jobs:
+            return
+        for job in jobs:
+            yield job
+        before_id, left = jobs[-1].id, left - len(jobs)
+
+
+def _table(jobs: list[Job]) -> Table:
+    table = Table()
+    for name in ("job", "asked at (UTC)", "member", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("prompt", "model", "seed", "images"):
+        table.add_column(name)
+    for job in jobs:
+        request = job.request
+        table.add_row(
+            str(job.id),
+            f"{job.created_at:%Y-%m-%d %H:%M}",
+            str(job.member_id) if job.member_id else "terminal",
+            job.state.value,
+            _printable(request.prompt),
+            " ".join(filter(None, [request.model, request.style])),
+            str(request.seed),
+            str(request.num_images),
+        )
+    return table
+
+
+def _printable(text: str) -> str:
+    """Return text that cannot move the cursor, colour the terminal or speak Rich's markup."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return shown.replace("[", r"\[")

@@ -1,0 +1,158 @@
+"""`atelier reproduce`: redraw a picture from its record and say whether it is the same."""
+
+import asyncio
+import dataclasses
+import hashlib
+import io
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from PIL import Image as Pixels
+from PIL import ImageChops, ImageStat
+
+from bot.models import checkpoints
+from bot.settings import Settings
+from bot.terminal.exits import ExitCode, Stop
+from bot.terminal.session import STATUS, open_record, open_worker, settings_of
+from generation.errors import UnknownCheckpoint
+from generation.jobs import Image, Job
+from generation.orders import Order
+from generation.requests import ImageToImage
+from generation.results import EngineFingerprint, ImagesDone, OrderFailed
+from storage.errors import NotFound
+from storage.store import Store
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Distance:
+    """How far apart two pictures of one size are, over all channels of 8 bits.
+
+    Args:
+        max_abs: Largest difference of a channel, 0 to 255.
+        mean_abs: Mean difference of a channel, 0 to 255.
+        psnr_db: Peak signal-to-noise ratio; infinite for equal pixels.
+    """
+
+    max_abs: int
+    mean_abs: float
+    psnr_db: float
+
+
+def reproduce(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="A picture's file, or its number in the record.")],
+    out: Annotated[Path | None, typer.Option(help="Also write the redrawn picture here.")] = None,
+) -> None:
+    """Redraw a picture from its record; exit 0 only if every bit is the same, else 1."""
+    settings = settings_of(context, log_level="ERROR")
+    path = Path(what)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    is_identical, png = asyncio.run(_reproduce(settings, what, sha256))
+    if out is not None:
+        out.write_bytes(png)
+    raise typer.Exit(ExitCode.OK if is_identical else ExitCode.NO)
+
+
+def distance(one: bytes, other: bytes) -> Distance | None:
+    """Return how far two encoded pictures are apart, or None if their sizes differ."""
+    with Pixels.open(io.BytesIO(one)) as first, Pixels.open(io.BytesIO(other)) as second:
+        if first.size != second.size:
+            return None
+        difference = ImageChops.difference(first.convert("RGB"), second.convert("RGB"))
+    statistics = ImageStat.Stat(difference)
+    mean_square = sum(rms**2 for rms in statistics.rms) / 3
+    psnr_db = 10 * math.log10(255**2 / mean_square) if mean_square else math.inf
+    largest = max(high for _, high in statistics.extrema)
+    return Distance(int(largest), sum(statistics.mean) / 3, psnr_db)
+
+
+async def _reproduce(settings: Settings, what: str, sha256: str | None) -> tuple[bool, bytes]:
+    """Return whether the redrawn picture is the same, and its file."""
+    async with open_record(settings) as store:
+        image = await _find(store, what, sha256)
+        job = await store.jobs.get(image.job_id)
+        with STATUS.status("drawing it again"):
+            done = await _redraw(settings, store, job, image)
+        png = done.images[0].png
+        name = f"image {image.id} (job {job.id}, seed {image.seed})"
+        if done.images[0].sha256 == image.sha256:
+            typer.echo(f"identical: {name}, sha256 {image.sha256}")
+            return True, png
+        typer.echo(f"different: {name}")
+        typer.echo(_fingerprints(job, done.fingerprint))
+        typer.echo(_apart(store, image, png))
+        return False, png
+
+
+async def _find(store: Store, what: str, sha256: str | None) -> Image:
+    """Return the record of a file, or of a number where `what` is none.
+
+    Raises:
+        Stop: There is none.
+    """
+    if sha256 is not None:
+        images = await store.images.find_by_sha256(sha256)
+        if not images:
+            raise Stop(
+                f"{what} is not in the record (sha256 {sha256}); a picture that was saved again, "
+                "by an editor or a chat, is another file: give its number instead"
+            )
+        return images[-1]
+    if what.isascii() and what.isdigit() and len(what) < 19:
+        return await store.images.get(int(what))
+    raise Stop(f"{what!r} is neither a file nor the number of an image")
+
+
+async def _redraw(settings: Settings, store: Store, job: Job, image: Image) -> ImagesDone:
+    """Draw one image of a job alone.
+
+    Raises:
+        Stop: It cannot be drawn any more.
+    """
+    request = job.request.only_image(image.index)
+    known = checkpoints(settings)
+    if request.model not in known:
+        raise UnknownCheckpoint(f"its model {request.model!r} is no longer configured")
+    init_image = None
+    if isinstance(request, ImageToImage):
+        try:
+            init_image = await asyncio.to_thread(store.files.read, request.image)
+        except NotFound as error:
+            raise Stop("the picture it started from was removed", ExitCode.UNABLE) from error
+    async with open_worker(settings, known[request.model]) as supervisor:
+        async for event in supervisor.render([Order(job.id, request, init_image)]):
+            if isinstance(event, ImagesDone):
+                return event
+            if isinstance(event, OrderFailed):
+                raise Stop(f"it could not be drawn: {event.message}", ExitCode.UNABLE)
+    raise Stop("it was not drawn", ExitCode.UNABLE)
+
+
+def _fingerprints(job: Job, fingerprint: EngineFingerprint) -> str:
+    recorded = EngineFingerprint.from_json(job.fingerprint or "{}")
+    differences = recorded.differences(fingerprint)
+    if not differences:
+        return "  same engine, so the same bits were promised: please report this"
+    lines = ["  the engine differs, so only the same look was promised:"]
+    lines += [
+        f"    {name}: {then or '-'} -> {today or '-'}"
+        for name, (then, today) in differences.items()
+    ]
+    return "\n".join(lines)
+
+
+def _apart(store: Store, image: Image, png: bytes) -> str:
+    try:
+        apart = distance(store.files.read(image.sha256), png)
+    except NotFound:
+        return "  its file was removed, so how far apart they are cannot be said"
+    if apart is None:
+        return "  their sizes differ"
+    if apart.max_abs == 0:
+        return "  every pixel is the same; only the encoding of the file differs"
+    return (
+        f"  largest difference {apart.max_abs} of 255, mean {apart.mean_abs:.3f}, "
+        f"PSNR {apart.psnr_db:.1f} dB"
+    )

@@ -1,0 +1,96 @@
+"""`atelier data build` and `atelier train`: the recipe that made the embedded checkpoint."""
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bot.terminal.exits import ExitCode, Stop
+from bot.terminal.session import STATUS
+
+if TYPE_CHECKING:
+    from generation.training.recipe import Recipe
+
+RecipeFile = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="Recipe.  \\[default: the embedded checkpoint's]"
+    ),
+]
+WorkFolder = Annotated[
+    Path, typer.Option(help="Keeps packages, pictures and snapshots; a second run continues.")
+]
+EXTRA = ("matplotlib", "resvg_py")
+
+
+def build(recipe: RecipeFile = None, work: WorkFolder = Path("build/training")) -> None:
+    """Collect, caption and draw the training set of a recipe."""
+    chosen = _recipe(recipe)
+    from generation.training import dataset
+
+    with _Bars() as bars:
+        summary = dataset.build(work, chosen, bars.report)
+    typer.echo(
+        f"{work}: {summary.pictures} pictures of {len(summary.concepts)} concepts in "
+        f"{len(summary.looks)} looks, {summary.captions} captions"
+        + (" (was already there)" if summary.was_cached else "")
+    )
+
+
+def train(
+    recipe: RecipeFile = None,
+    work: WorkFolder = Path("build/training"),
+    out: Annotated[Path, typer.Option(help="The checkpoint's folder.")] = Path("build/checkpoint"),
+) -> None:
+    """Train a checkpoint by a recipe, or go on where an earlier run was stopped."""
+    chosen = _recipe(recipe)
+    from generation.training import autoencoder, checkpoint, conditions, dataset, denoiser
+
+    with _Bars() as bars:
+        summary = dataset.build(work, chosen, bars.report)
+        pictures = dataset.load(work)
+        vae = autoencoder.train(work, chosen, pictures, bars.report)
+        autoencoder.train_decoder(work, chosen, pictures, vae, bars.report)
+        captions = conditions.prepare(work, chosen, pictures, bars.report)
+        unet, _ = denoiser.train(work, chosen, pictures, captions, bars.report)
+    checkpoint.export(out, chosen, unet, vae, summary.concepts, summary.looks)
+    typer.echo(f"{out}: name it in a [[models]] table, see docs/settings.md")
+
+
+class _Bars(Progress):
+    """One bar a stage, on standard error."""
+
+    def __init__(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        super().__init__(*columns, console=STATUS)
+
+    def report(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Show how far a stage is."""
+        for task in self.tasks:
+            if task.description == stage:
+                self.update(task.id, completed=done, total=total, note=note)
+                return
+        self.add_task(stage, completed=done, total=total, note=note)
+
+
+def _recipe(path: Path | None) -> "Recipe":
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Stop(
+            f"training needs {', '.join(missing)}: pip install 'atelier-discord[training]'",
+            ExitCode.UNABLE,
+        )
+    from generation.training import recipe as recipes
+
+    try:
+        return recipes.load(path or recipes.RECIPES_DIRECTORY / "embedded.toml")
+    except recipes.RecipeError as error:
+        raise Stop(str(error)) from error
