@@ -80,22 +80,20 @@ async def draw(
                 yield event
             else:
                 yield await _close(store, running.pop(event.job_id), event)
-    except WorkerCrashed as crash:
-        log.warning("worker_crashed", extra={"jobs": sorted(running), "cause": str(crash)})
-        for job in running.values():
-            yield Ended(await interrupted(store, job))
     except GenerationError as error:
-        log.error("worker_unusable", exc_info=error)  # noqa: TRY400  # the traceback once, here
         for job in running.values():
-            yield Ended(
-                await store.jobs.move(
-                    job.id,
-                    expected=JobState.RUNNING,
-                    to=JobState.FAILED,
-                    now=now(),
-                    reason=NO_WORKER,
-                )
-            )
+            yield Ended(await _abandon(store, job, error))
+
+
+async def _abandon(store: Store, job: Job, error: GenerationError) -> Job:
+    """End, or line up again, a running job whose worker died or could not start."""
+    if isinstance(error, WorkerCrashed):
+        log.warning("worker_crashed", extra={"job_id": job.id, "cause": str(error)})
+        return await interrupted(store, job)
+    log.error("worker_unusable", extra={"job_id": job.id, "cause": str(error)})
+    return await store.jobs.move(
+        job.id, expected=JobState.RUNNING, to=JobState.FAILED, now=now(), reason=NO_WORKER
+    )
 
 
 async def _take(store: Store, job: Job) -> Order | Job | None:

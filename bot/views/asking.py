@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import discord
 
@@ -17,6 +18,7 @@ from storage.consent import Scope
 log = logging.getLogger(__name__)
 
 SCOPES = tuple(Scope(scope) for scope, _ in CONSENT.choices)
+Section = discord.ui.Section[Any]
 SHOWN_AT_ONCE = 5  # Discord allows five answers in two seconds
 
 
@@ -106,7 +108,7 @@ def consent_view(first_id: int, last_id: int, *, answers: int) -> discord.ui.Lay
         last_id: Last such job, or 0.
         answers: Bit i is set where choice i is on.
     """
-    items: list[discord.ui.Item[discord.ui.LayoutView]] = [discord.ui.TextDisplay(CONSENT.text)]
+    items: list[views.Item] = [discord.ui.TextDisplay(CONSENT.text)]
     for place, (_, label) in enumerate(CONSENT.choices):
         is_on = bool(answers >> place & 1)
         flip = PressButton(
@@ -114,13 +116,13 @@ def consent_view(first_id: int, last_id: int, *, answers: int) -> discord.ui.Lay
             label="On" if is_on else "Off",
             style=discord.ButtonStyle.success if is_on else discord.ButtonStyle.secondary,
         )
-        items.append(discord.ui.Section(discord.ui.TextDisplay(label), accessory=flip))
+        items.append(Section(discord.ui.TextDisplay(label), accessory=flip))
     save = PressButton(
         Press(Action.CONSENT_SAVE, (first_id, last_id, answers)),
         label="Save and draw" if first_id else "Save",
         style=discord.ButtonStyle.primary,
     )
-    items.append(discord.ui.ActionRow(save))
+    items.append(views.Row(save))
     view = discord.ui.LayoutView(timeout=None)
     view.add_item(discord.ui.Container(*items))
     return view
@@ -160,7 +162,7 @@ def _confirmation(count: int, first_id: int, last_id: int) -> discord.ui.LayoutV
     )
     dismiss = PressButton(Press(Action.DISMISS, (first_id, last_id)), label="Never mind")
     view.add_item(discord.ui.TextDisplay(text))
-    view.add_item(discord.ui.ActionRow(draw, dismiss))
+    view.add_item(views.Row(draw, dismiss))
     return view
 
 

@@ -9,14 +9,14 @@ import dataclasses
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import discord
 
 from bot.failures import Gone, answer
 
 if TYPE_CHECKING:
-    from bot.client import AtelierClient
+    from bot.client import AtelierClient  # noqa: F401  # named in Interaction below
 
 PREFIX = "atelier"
 
@@ -73,7 +73,8 @@ class Press:
             return None
         if not all(part.isascii() and part.isdigit() for part in rest[1:]):
             return None
-        return cls(Action(rest[0]), tuple(map(int, rest[1:])), text)
+        press = cls(Action(rest[0]), tuple(map(int, rest[1:])), text)
+        return press if press.pack() == custom_id else None
 
 
 Interaction = discord.Interaction["AtelierClient"]
@@ -116,9 +117,9 @@ class PressButton(
 
     async def callback(self, interaction: discord.Interaction) -> Any:
         """Hand the press to its handler; errors go where command errors go."""
-        client: AtelierClient = interaction.client  # type: ignore[assignment]
-        handler = client.presses.get(self.press.action)
-        await guarded(interaction, handler(interaction, self.press) if handler else _unknown())
+        ours = cast("Interaction", interaction)  # this class is registered with our client only
+        handler = ours.client.presses.get(self.press.action)
+        await guarded(ours, handler(ours, self.press) if handler else _unknown())
 
 
 async def _unknown() -> None:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import discord
 
@@ -11,7 +12,9 @@ from generation.jobs import Image, Job, JobState
 
 ACCENT = discord.Colour.from_str("#E4572E")
 QUIET = discord.Colour.from_str("#8A8F98")
-Row = discord.ui.ActionRow[discord.ui.LayoutView]
+# discord.py's items know their view's type; a DynamicItem fits into any.
+Item = discord.ui.Item[Any]
+Row = discord.ui.ActionRow[Any]
 
 
 def file_name(image: Image) -> str:
@@ -27,9 +30,7 @@ def placeholder(job: Job, *, status: str, preview: str | None = None) -> discord
         status: One line on where it stands.
         preview: Name of an attached preview file, or None.
     """
-    items: list[discord.ui.Item[discord.ui.LayoutView]] = [
-        discord.ui.TextDisplay(f"{_headline(job)}\n{status}")
-    ]
+    items: list[Item] = [discord.ui.TextDisplay(f"{_headline(job)}\n{status}")]
     items += _notes(job)
     if preview:
         items.append(
@@ -40,7 +41,7 @@ def placeholder(job: Job, *, status: str, preview: str | None = None) -> discord
             )
         )
     cancel = PressButton(Press(Action.CANCEL, (job.id,)), label="Cancel")
-    items.append(discord.ui.ActionRow(cancel))
+    items.append(Row(cancel))
     return _view(items, QUIET)
 
 
@@ -54,7 +55,7 @@ def ended(job: Job) -> discord.ui.LayoutView:
     reason = f"\n-# {plain(job.reason)}" if job.reason else ""
     text = f"{_headline(job)}\nJob {job.id} {words.get(job.state, job.state)}.{reason}"
     again = PressButton(Press(Action.AGAIN, (job.id,)), label="Again", emoji="🔁")
-    return _view([discord.ui.TextDisplay(text), discord.ui.ActionRow(again)], QUIET)
+    return _view([discord.ui.TextDisplay(text), Row(again)], QUIET)
 
 
 def result(
@@ -76,9 +77,7 @@ def result(
     style = f" · style `{job.request.style}`" if job.request.style else ""
     took = f" · {job.elapsed_s:.1f} s" if job.elapsed_s is not None else ""
     facts = f"-# Job {job.id} · {mention(job.member_id)} · seed `{job.request.seed}`{style}{took}"
-    items: list[discord.ui.Item[discord.ui.LayoutView]] = [
-        discord.ui.TextDisplay(f"{_headline(job)}\n{facts} · AI-generated")
-    ]
+    items: list[Item] = [discord.ui.TextDisplay(f"{_headline(job)}\n{facts} · AI-generated")]
     items += _notes(job)
     if shown:
         items.append(_gallery(job, shown, len(images)))
@@ -93,14 +92,14 @@ def _headline(job: Job) -> str:
     return f"**{plain(job.request.prompt)}**"
 
 
-def _notes(job: Job) -> list[discord.ui.Item[discord.ui.LayoutView]]:
+def _notes(job: Job) -> list[Item]:
     """What the model could not honour, said on the message itself."""
-    return [discord.ui.TextDisplay("\n".join(f"-# {note}" for note in job.notes))][: len(job.notes)]
+    if not job.notes:
+        return []
+    return [discord.ui.TextDisplay("\n".join(f"-# {note}" for note in job.notes))]
 
 
-def _gallery(
-    job: Job, shown: Sequence[Image], total: int
-) -> discord.ui.Item[discord.ui.LayoutView]:
+def _gallery(job: Job, shown: Sequence[Image], total: int) -> Item:
     return discord.ui.MediaGallery(
         *(
             discord.MediaGalleryItem(
@@ -121,7 +120,7 @@ def _vote_rows(shown: Sequence[Image], votes: Mapping[int, int]) -> list[Row]:
         )
         for image in shown
     ]
-    return [discord.ui.ActionRow(*buttons[i : i + 4]) for i in range(0, len(buttons), 4)]
+    return [Row(*buttons[i : i + 4]) for i in range(0, len(buttons), 4)]
 
 
 def _button_row(job: Job, has_pictures: bool, may_remix: bool) -> Row:
@@ -136,12 +135,10 @@ def _button_row(job: Job, has_pictures: bool, may_remix: bool) -> Row:
                 Press(Action.DELETE, number), label="Delete", style=discord.ButtonStyle.danger
             )
         )
-    return discord.ui.ActionRow(*buttons)
+    return Row(*buttons)
 
 
-def _view(
-    items: Sequence[discord.ui.Item[discord.ui.LayoutView]], colour: discord.Colour
-) -> discord.ui.LayoutView:
+def _view(items: Sequence[Item], colour: discord.Colour) -> discord.ui.LayoutView:
     view = discord.ui.LayoutView(timeout=None)
     view.add_item(discord.ui.Container(*items, accent_colour=colour))
     return view
