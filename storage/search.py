@@ -17,8 +17,8 @@ COUNT_LIMIT = 1_000
 # The first job since a moment, by number. A small set is looked at instead of only the earliest,
 # because a clock that was set back makes numbers and times disagree for a while.
 FIRST_SINCE = """
-  coalesce((SELECT min(id) FROM (
-    SELECT id FROM jobs WHERE created_at >= :since ORDER BY created_at LIMIT 1000)), :newest)
+  CASE WHEN :since = '' THEN 0 ELSE coalesce((SELECT min(id) FROM (
+    SELECT id FROM jobs WHERE created_at >= :since ORDER BY created_at LIMIT 1000)), :newest) END
 """
 _MATCHING = f"""
   FROM prompts CROSS JOIN jobs ON jobs.id = prompts.rowid
@@ -90,7 +90,7 @@ def quoted_words(text: str) -> list[str]:
     """Return the words of what a person typed, each quoted so that it is no FTS5 operator.
 
     FTS5 reads its expression as a C string, so a NUL would cut it off inside the quotes; a lone
-    surrogate has no UTF-8. Both stand for nothing a person could have searched for.
+    surrogate has no UTF-8. Both become a question mark, which no word contains.
     """
-    readable = text.replace("\x00", " ").encode("utf-8", "ignore").decode()
+    readable = text.encode("utf-8", "replace").decode().replace("\x00", "?")
     return ['"' + word.replace('"', '""') + '"' for word in readable.split()]

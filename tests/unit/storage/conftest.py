@@ -1,0 +1,79 @@
+import datetime as dt
+import hashlib
+
+import pytest
+
+from generation.jobs import JobState, Place
+from generation.requests import TextToImage, WeightedPrompt
+from storage.jobs import NewImage
+from storage.store import Store
+
+NOW = dt.datetime(2026, 7, 1, 12, 0, tzinfo=dt.UTC)
+ALICE, BOB, MODERATOR, GUILD, CHANNEL = 11, 12, 19, 21, 31
+
+
+def request_for(prompt="a fox in a teacup", **changes):
+    fields = {
+        "prompts": (WeightedPrompt(prompt),),
+        "model": "embedded",
+        "seed": 7,
+        "width": 64,
+        "height": 64,
+        "num_inference_steps": 8,
+        "guidance_scale": 4.0,
+    }
+    return TextToImage(**{**fields, **changes})
+
+
+class Scene:
+    """A store, and short ways to fill it with jobs."""
+
+    def __init__(self, store):
+        self.store = store
+
+    async def job(self, prompt="a fox in a teacup", *, now=NOW, guild_id=GUILD, **changes):
+        fields = {
+            "member_id": ALICE,
+            "place": Place(guild_id=guild_id, channel_id=CHANNEL),
+            "typed": prompt,
+            "request": request_for(prompt),
+            "cost_s": 1.5,
+        }
+        return await self.store.jobs.add(**{**fields, **changes}, now=now)
+
+    async def running(self, **changes):
+        job = await self.job(**changes)
+        return await self.store.jobs.move(
+            job.id, expected=JobState.QUEUED, to=JobState.RUNNING, now=NOW
+        )
+
+    async def rendered(self, count=2, png=b"picture", **changes):
+        job = await self.running(**changes)
+        return await self.store.jobs.record_rendered(
+            job.id, images=new_images(count, png), fingerprint="{}", elapsed_s=2.0, now=NOW
+        )
+
+
+def new_images(count, png=b"picture"):
+    return [
+        NewImage(
+            index=index,
+            seed=7 + index,
+            sha256=hashlib.sha256(png + bytes([index])).hexdigest(),
+            width=64,
+            height=64,
+        )
+        for index in range(count)
+    ]
+
+
+@pytest.fixture
+async def store(tmp_path):
+    store = await Store.open(tmp_path / "store")
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def scene(store):
+    return Scene(store)
