@@ -196,7 +196,7 @@ class FairQueue:
         Raises:
             KeyError: The job does not wait.
         """
-        return 1 + sum(1 for _ in self._ahead(job_id))
+        return 1 + len(self._ahead(job_id))
 
     def wait_s(self, job_id: int) -> float:
         """Return the device-seconds of everything ahead in fair order.
@@ -206,31 +206,37 @@ class FairQueue:
         """
         return math.fsum(self._ahead(job_id))
 
-    def _ahead(self, job_id: int) -> Iterator[float]:
-        """Yield the cost of each ticket ahead; no sorting, so a long queue is one pass."""
+    def _ahead(self, job_id: int) -> list[float]:
+        """Return the cost of each ticket ahead; no sorting, so a long queue is one pass."""
         ticket = self._tickets[job_id]
-        start = self._members[ticket.member_id].start
+        costs_s: list[float] = []
+        tag = self._members[ticket.member_id].start
         for own in self._members[ticket.member_id].line.values():
-            if own.job_id == job_id:
+            if own is ticket:
                 break
-            start = self._after(start, own)
-            yield own.cost_s
-        for owner, member in self._members.items():
+            tag = self._after(tag, own)
+            costs_s.append(own.cost_s)
+        place = (tag, job_id)
+        for start, head_id, owner in self._heads:
+            if (start, head_id) > place:
+                break  # and so are all behind this head
             if owner == ticket.member_id:
                 continue
-            tag = member.start
-            for other in member.line.values():
-                if (tag, other.job_id) > (start, job_id):
+            tag = start
+            for other in self._members[owner].line.values():
+                if (tag, other.job_id) > place:
                     break
                 tag = self._after(tag, other)
-                yield other.cost_s
+                costs_s.append(other.cost_s)
+        return costs_s
 
     def _choose(self, loaded_model: str | None, running: Mapping[int, int]) -> Ticket | None:
         """Return the ticket to begin with, and move the virtual time to the fair next one."""
+        tickets = self._tickets
         eligible = (
-            (start, ticket)
-            for start, job_id, _ in self._heads
-            if running.get((ticket := self._tickets[job_id]).member_id, 0) < ticket.max_concurrent
+            (start, tickets[job_id])
+            for start, job_id, member_id in self._heads
+            if member_id not in running or running[member_id] < tickets[job_id].max_concurrent
         )
         fair_start, fair = next(eligible, (0.0, None))
         if fair is None:

@@ -1,0 +1,309 @@
+"""Laws of the queue that hold for every history of pushing, serving and cancelling."""
+
+import itertools
+from collections import Counter
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from generation.queue import LOOKAHEAD_TICKETS, MAX_PASSES, FairQueue, Ticket
+from generation.sorted_line import MAX_CHUNK, SortedLine
+
+MEMBERS = st.integers(1, 6)
+COSTS = st.sampled_from([0.1, 0.25, 1.0, 1.5, 4.0, 30.0])
+KINDS = st.sampled_from(["a/128", "a/256", "b/128"])
+MAX_IMAGES = 4
+
+
+@st.composite
+def ticket_lists(draw, largest_cap=3):
+    count = draw(st.integers(1, 40))
+    return [
+        Ticket(
+            job_id=job_id,
+            member_id=draw(MEMBERS),
+            guild_id=1,
+            cost_s=draw(COSTS),
+            batch_key=(kind := draw(KINDS)),
+            model=kind[0],
+            num_images=draw(st.integers(1, 5)),
+            max_concurrent=draw(st.integers(1, largest_cap)),
+        )
+        for job_id in range(1, count + 1)
+    ]
+
+
+def queue_of(tickets):
+    queue = FairQueue()
+    for ticket in tickets:
+        queue.push(ticket)
+    return queue
+
+
+def serve_all(queue, max_images=MAX_IMAGES, loaded_model=None):
+    batches = []
+    while batch := queue.next_batch(loaded_model=loaded_model, running={}, max_images=max_images):
+        batches.append(batch)
+        loaded_model = loaded_model and batch[0].model
+    return batches
+
+
+@given(ticket_lists(), st.sampled_from([None, "a", "b"]))
+def test_every_ticket_is_served_exactly_once(tickets, loaded_model):
+    batches = serve_all(queue_of(tickets), loaded_model=loaded_model)
+    served = Counter(ticket.job_id for batch in batches for ticket in batch)
+    assert served == Counter(ticket.job_id for ticket in tickets)
+
+
+@given(ticket_lists(), st.sampled_from([None, "a", "b"]))
+def test_the_same_history_gives_the_same_order(tickets, loaded_model):
+    histories = [serve_all(queue_of(tickets), loaded_model=loaded_model) for _ in range(2)]
+    assert histories[0] == histories[1]
+
+
+@given(ticket_lists(), st.dictionaries(MEMBERS, st.integers(0, 3)), st.sampled_from([None, "a"]))
+def test_it_is_work_conserving_and_respects_caps(tickets, running, loaded_model):
+    queue = queue_of(tickets)
+    heads = {}
+    for ticket in tickets:
+        heads.setdefault(ticket.member_id, ticket)
+    batch = queue.next_batch(loaded_model=loaded_model, running=running, max_images=MAX_IMAGES)
+    can_run = [t for t in heads.values() if running.get(t.member_id, 0) < t.max_concurrent]
+    assert bool(batch) == bool(can_run)
+    at_work = Counter(running)
+    for ticket in batch:
+        at_work[ticket.member_id] += 1
+        assert at_work[ticket.member_id] <= ticket.max_concurrent
+
+
+@given(ticket_lists())
+def test_batches_are_of_one_kind_and_fit(tickets):
+    for batch in serve_all(queue_of(tickets)):
+        assert len({ticket.batch_key for ticket in batch}) == 1
+        assert len(batch) == 1 or sum(ticket.num_images for ticket in batch) <= MAX_IMAGES
+
+
+@given(ticket_lists())
+def test_a_members_own_jobs_are_served_in_the_order_of_asking(tickets):
+    served = [t for batch in serve_all(queue_of(tickets), loaded_model="a") for t in batch]
+    for member in {ticket.member_id for ticket in served}:
+        own = [ticket.job_id for ticket in served if ticket.member_id == member]
+        assert own == sorted(own)
+
+
+@given(ticket_lists())
+def test_in_order_and_place_and_wait_tell_how_it_will_be_served(tickets):
+    queue = queue_of(tickets)
+    queue.next_batch(loaded_model=None, running={}, max_images=MAX_IMAGES)
+    order = list(queue.in_order())
+    ahead_s = 0.0
+    for place, ticket in enumerate(order, start=1):
+        assert queue.place(ticket.job_id) == place
+        assert abs(queue.wait_s(ticket.job_id) - ahead_s) < 1e-6
+        ahead_s += ticket.cost_s
+    served = [ticket for batch in serve_all(queue, max_images=1) for ticket in batch]
+    assert [ticket.job_id for ticket in served] == [ticket.job_id for ticket in order]
+
+
+@given(st.lists(COSTS, min_size=2, max_size=60), st.lists(COSTS, min_size=2, max_size=60))
+def test_two_backlogged_members_get_the_same_cost_within_one_job_each(costs, other_costs):
+    lines = {1: costs, 2: other_costs}
+    tickets = [
+        Ticket(
+            job_id=1000 * member + index,
+            member_id=member,
+            guild_id=1,
+            cost_s=cost_s,
+            batch_key="a",
+            model="a",
+            num_images=1,
+        )
+        for member, line in lines.items()
+        for index, cost_s in enumerate(line)
+    ]
+    queue = queue_of(tickets)
+    got_s = {1: 0.0, 2: 0.0}
+    waiting = {member: len(line) for member, line in lines.items()}
+    bound_s = max(costs) + max(other_costs)  # Goyal et al., theorem 1
+    while all(waiting.values()):
+        (ticket,) = queue.next_batch(loaded_model=None, running={}, max_images=1)
+        got_s[ticket.member_id] += ticket.cost_s
+        waiting[ticket.member_id] -= 1
+        assert abs(got_s[1] - got_s[2]) <= bound_s + 1e-9
+
+
+@given(
+    st.integers(0, 30),
+    st.integers(1, 3),
+    st.lists(COSTS, min_size=40, max_size=40),
+    st.sampled_from([None, "a", "b"]),
+)
+def test_forty_jobs_of_one_member_delay_anothers_first_by_a_bounded_time(
+    served_before, max_concurrent, costs, loaded_model
+):
+    queue = queue_of(
+        Ticket(
+            job_id=index,
+            member_id=1,
+            guild_id=1,
+            cost_s=cost_s,
+            batch_key="a",
+            model="a",
+            num_images=4,
+            max_concurrent=max_concurrent,
+        )
+        for index, cost_s in enumerate(costs)
+    )
+    for _ in range(served_before):
+        queue.next_batch(loaded_model=loaded_model, running={}, max_images=4)
+    queue.push(
+        Ticket(
+            job_id=100,
+            member_id=2,
+            guild_id=1,
+            cost_s=1.0,
+            batch_key="b",
+            model="b",
+            num_images=4,
+        )
+    )
+    others = 0
+    while queue.next_batch(loaded_model=loaded_model, running={}, max_images=4)[0].job_id != 100:
+        others += 1
+    # One job may have the same tag; a loaded model may go first MAX_PASSES times.
+    assert others <= (MAX_PASSES + 1 if loaded_model == "a" else 1)
+
+
+@given(ticket_lists(largest_cap=1), st.sampled_from(["a", "b"]))
+def test_a_loaded_model_never_overtakes_by_more_than_the_lookahead(tickets, loaded_model):
+    queue = queue_of(tickets)
+    passed = Counter()
+    while len(queue):
+        order = list(queue.in_order())
+        heads = []
+        for ticket in order:
+            if ticket.member_id not in {head.member_id for head in heads}:
+                heads.append(ticket)
+        first = queue.next_batch(loaded_model=loaded_model, running={}, max_images=1)[0]
+        assert heads.index(first) < LOOKAHEAD_TICKETS
+        if first is not heads[0]:
+            assert first.model == loaded_model
+            passed[heads[0].job_id] += 1
+    assert max(passed.values(), default=0) <= MAX_PASSES
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 50), st.booleans()), max_size=60), st.integers(1, 4))
+def test_nobody_starves_however_many_others_keep_coming(arrivals, per_turn):
+    queue = FairQueue()
+    numbers = itertools.count(1)
+
+    def ask(member_id, model):
+        number = next(numbers)
+        queue.push(
+            Ticket(
+                job_id=number,
+                member_id=member_id,
+                guild_id=1,
+                cost_s=1.0,
+                batch_key=model,
+                model=model,
+                num_images=1,
+            )
+        )
+        return number
+
+    for member, is_loaded in arrivals:
+        ask(member, "a" if is_loaded else "b")
+    patient = ask(999, "b")
+    waiting_before = len(queue)
+    newcomers = itertools.count(1000)
+    turns = 0
+    while patient in queue:
+        for _ in range(per_turn):  # new members, all for the loaded model
+            ask(next(newcomers), "a")
+        queue.next_batch(loaded_model="a", running={}, max_images=1)
+        turns += 1
+        assert turns <= (MAX_PASSES + 1) * (waiting_before + 1)
+
+
+class History(RuleBasedStateMachine):
+    """Any order of pushing, serving, cancelling and interrupting, against plain bookkeeping."""
+
+    def __init__(self):
+        super().__init__()
+        self.queue = FairQueue()
+        self.waiting = {}
+        self.running = []
+        self.numbers = itertools.count(1)
+
+    @rule(member=MEMBERS, cost_s=COSTS, kind=KINDS, images=st.integers(1, 5), cap=st.integers(1, 3))
+    def push(self, member, cost_s, kind, images, cap):
+        ticket = Ticket(
+            job_id=next(self.numbers),
+            member_id=member,
+            guild_id=None,
+            cost_s=cost_s,
+            batch_key=kind,
+            model=kind[0],
+            num_images=images,
+            max_concurrent=cap,
+        )
+        self.queue.push(ticket)
+        self.waiting[ticket.job_id] = ticket
+
+    @rule(loaded_model=st.sampled_from([None, "a", "b"]))
+    def serve(self, loaded_model):
+        at_work = Counter(ticket.member_id for ticket in self.running)
+        batch = self.queue.next_batch(
+            loaded_model=loaded_model, running=at_work, max_images=MAX_IMAGES
+        )
+        for ticket in batch:
+            assert self.waiting.pop(ticket.job_id) == ticket
+            self.running.append(ticket)
+
+    @precondition(lambda self: self.waiting)
+    @rule(choice=st.randoms(use_true_random=False))
+    def cancel(self, choice):
+        job_id = choice.choice(sorted(self.waiting))
+        assert self.queue.remove(job_id) == self.waiting.pop(job_id)
+
+    @precondition(lambda self: self.running)
+    @rule(is_interrupted=st.booleans())
+    def end(self, is_interrupted):
+        ticket = self.running.pop(0)
+        if is_interrupted:
+            self.queue.requeue(ticket)
+            self.waiting[ticket.job_id] = ticket
+            own = [t.job_id for t in self.queue.in_order() if t.member_id == ticket.member_id]
+            older = own[: own.index(ticket.job_id)]
+            assert all(job_id < ticket.job_id for job_id in older)
+
+    @invariant()
+    def the_queue_holds_exactly_what_waits(self):
+        assert len(self.queue) == len(self.waiting)
+        order = list(self.queue.in_order())
+        assert {ticket.job_id: ticket for ticket in order} == self.waiting
+        for place, ticket in enumerate(order, start=1):
+            assert ticket.job_id in self.queue
+            assert self.queue.place(ticket.job_id) == place
+
+
+TestHistory = History.TestCase
+TestHistory.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 5 * MAX_CHUNK))
+def test_a_sorted_line_is_a_sorted_list(seed, count):
+    keys = [((seed * (index + 1) * 2654435761) % 97 / 7, index, 0) for index in range(count)]
+    line = SortedLine()
+    for key in keys:
+        line.add(key)
+    assert list(line) == sorted(keys)
+    gone = set(keys[:: 1 + seed % 3])
+    for key in sorted(gone, key=lambda key: key[1]):
+        line.remove(key)
+    assert list(line) == sorted(key for key in keys if key not in gone)
+    assert bool(line) == (len(gone) < count)
