@@ -19,7 +19,7 @@ from generation.requests import MAX_STEPS, TextToImage
 Family = Literal["slots", "pipeline", "pattern"]
 ABILITIES = frozenset({"ar", "negative", "image", "weights", "quality", "stylize", "chaos", "tile"})
 # Anything drawn whole by its diffusers pipeline takes one prompt text, so no weights.
-PIPELINE_ABILITIES = frozenset({"ar", "negative", "quality", "stylize"})
+PIPELINE_ABILITIES = frozenset({"ar", "negative", "image", "quality", "stylize"})
 SLOT_ABILITIES = frozenset({"ar", "negative", "image", "weights", "quality", "stylize"})
 
 MANIFEST = "atelier.json"
@@ -53,7 +53,7 @@ class Checkpoint:
         vocabulary: Words it has learned; empty if it is not limited to known words.
         honours: The abilities it has, of `ABILITIES`.
         sha256: Relative file to hex digest; checked by `verify` before loading.
-        text_encoder: The manifest's entry about a text encoder kept outside the folder.
+        text_encoder: Package that holds the text encoder; empty if the folder holds it.
 
     Raises:
         ValueError: The description contradicts itself.
@@ -75,7 +75,7 @@ class Checkpoint:
     vocabulary: tuple[str, ...] = ()
     honours: frozenset[str] = PIPELINE_ABILITIES
     sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    text_encoder: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    text_encoder: str = ""
 
     def __post_init__(self) -> None:
         for is_wrong, problem in self._problems():
@@ -178,7 +178,7 @@ _MANIFEST_TYPES = {
     "styles": "an object of texts",
     "default_style": "a text",
     "vocabulary": "a list of texts",
-    "text_encoder": "an object of texts",
+    "text_encoder": "a text",
     "sha256": "an object of texts",
 }
 _OPTIONAL = {"vocabulary", "text_encoder"}

