@@ -1,0 +1,27 @@
+"""`atelier run` as a process of its own against a loopback Discord: what the kill tests kill.
+
+Usage: python bot_process.py ADDRESS STEP_DELAY_S, with settings in the environment as usual.
+Only addresses and the test pattern's speed differ from the real command.
+"""
+
+import dataclasses
+import sys
+
+import click
+import discord
+import typer
+import yarl
+
+from bot import models
+from bot.terminal.run import run
+
+
+def main(address: str, step_delay_s: str) -> None:
+    discord.http.Route.BASE = f"http://{address}/api"
+    discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://{address}/gateway")
+    models.PATTERN = dataclasses.replace(models.PATTERN, source=f"pattern:{step_delay_s}")
+    run(typer.Context(click.Command("run"), obj=None))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

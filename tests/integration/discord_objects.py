@@ -1,0 +1,95 @@
+"""Discord's objects as its API writes them, with what discord.py reads and little more."""
+
+import datetime as dt
+from typing import Any
+
+APPLICATION, GUILD, CHANNEL = 1000, 2000, 3000
+
+
+def user(number: int, name: str) -> dict[str, Any]:
+    return {
+        "id": str(number),
+        "username": name,
+        "discriminator": "0",
+        "avatar": None,
+        "global_name": None,
+    }
+
+
+def bot() -> dict[str, Any]:
+    flags = {"bot": True, "mfa_enabled": True, "locale": "en-US", "verified": True, "flags": 0}
+    return {**user(APPLICATION, "atelier"), **flags}
+
+
+def application() -> dict[str, Any]:
+    return {
+        "id": str(APPLICATION),
+        "name": "Atelier",
+        "description": "",
+        "icon": None,
+        "bot_public": False,
+        "bot_require_code_grant": False,
+        "owner": user(1, "operator"),
+        "verify_key": "",
+        "flags": 0,
+    }
+
+
+def channel() -> dict[str, Any]:
+    return {
+        "id": str(CHANNEL),
+        "type": 0,
+        "name": "atelier",
+        "guild_id": str(GUILD),
+        "position": 0,
+        "permission_overwrites": [],
+        "parent_id": None,
+        "nsfw": False,
+        "permissions": "8933636165185",
+    }
+
+
+def member(number: int) -> dict[str, Any]:
+    return {
+        "user": user(number, f"member{number}"),
+        "roles": [],
+        "joined_at": "2026-01-01T00:00:00+00:00",
+        "permissions": "2048",
+        "deaf": False,
+        "mute": False,
+        "flags": 0,
+    }
+
+
+def guild() -> dict[str, Any]:
+    role = {"id": str(GUILD), "name": "@everyone", "permissions": "2048", "position": 0, "color": 0}
+    role |= {"hoist": False, "managed": False, "mentionable": False}
+    me = {**member(APPLICATION), "user": bot()}
+    return {
+        "id": str(GUILD),
+        "name": "Guild",
+        "owner_id": "1",
+        "roles": [role],
+        "channels": [channel()],
+        "members": [me],
+        "member_count": 3,
+    }
+
+
+def blank(number: int, channel_id: int) -> dict[str, Any]:
+    return {
+        "id": str(number),
+        "channel_id": str(channel_id),
+        "author": bot(),
+        "timestamp": dt.datetime.now(dt.UTC).isoformat(),
+        "edited_timestamp": None,
+        "tts": False,
+        "mention_everyone": False,
+        "mentions": [],
+        "mention_roles": [],
+        "attachments": [],
+        "embeds": [],
+        "pinned": False,
+        "type": 0,
+        "components": [],
+    }

@@ -1,0 +1,515 @@
+"""A small Discord on 127.0.0.1: the REST routes and the gateway that the real client needs.
+
+simcord runs inside the bot's process; this one stands outside, so that the process can be killed
+and every byte goes over a socket. It refuses what Discord refuses (`discord_limits`) and remembers
+it in `violations`, which every test expects to be empty.
+"""
+
+import asyncio
+import dataclasses
+import datetime as dt
+import itertools
+import json
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from aiohttp import WSMsgType, web
+
+from tests.integration.discord_limits import GALLERY, problems, walk
+from tests.integration.discord_objects import (
+    APPLICATION,
+    CHANNEL,
+    GUILD,
+    application,
+    blank,
+    bot,
+    channel,
+    guild,
+    member,
+)
+
+EPHEMERAL, LOADING = 1 << 6, 1 << 7
+CALLBACK_WITHIN_S = 3.0
+Answer = tuple[int, Any]
+
+
+class Refusal(Exception):
+    """An answer of Discord's that is not a success."""
+
+    def __init__(self, status: int, code: int, message: str = "refused") -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+UNKNOWN_CHANNEL = Refusal(404, 10003, "Unknown Channel")
+UNKNOWN_MESSAGE = Refusal(404, 10008, "Unknown Message")
+UNKNOWN_WEBHOOK = Refusal(404, 10015, "Unknown Webhook")
+UNKNOWN_INTERACTION = Refusal(404, 10062, "Unknown interaction")
+TOKEN_EXPIRED = Refusal(401, 50027, "Invalid Webhook Token")
+ALREADY_ANSWERED = Refusal(400, 40060, "Interaction has already been acknowledged.")
+MISSING_PERMISSION = Refusal(403, 50013, "Missing Permissions")
+
+
+@dataclasses.dataclass
+class Call:
+    """One request of the bot: its JSON, its files, and how it was answered (0: not yet)."""
+
+    method: str
+    path: str
+    payload: Any
+    files: dict[str, bytes]
+    at_s: float
+    status: int = 0
+
+
+@dataclasses.dataclass
+class Rule:
+    """What happens to the next matching requests.
+
+    Args:
+        method: HTTP method.
+        path: Regular expression, searched in the path.
+        times: How many requests it still applies to.
+        refusal: Answered instead; None for the ordinary answer.
+        retry_after_s: Makes the refusal a 429.
+        has_effect: Whether Discord acts on the request before it refuses or waits.
+        is_held: Whether the answer waits for `released`.
+        with_files: Whether only requests that upload something match.
+    """
+
+    method: str
+    path: str
+    times: int = 1
+    refusal: Refusal | None = None
+    retry_after_s: float | None = None
+    has_effect: bool = False
+    is_held: bool = False
+    with_files: bool = False
+    arrived: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    released: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+
+    def matches(self, call: Call) -> bool:
+        if self.times < 1 or (self.with_files and not call.files):
+            return False
+        return call.method == self.method and bool(re.search(self.path, call.path))
+
+
+@dataclasses.dataclass
+class Interaction:
+    """A command or a click; `response_id` is its @original."""
+
+    id: int
+    token: str
+    born_s: float
+    dies_at_s: float
+    message_id: int | None = None  # of the clicked button
+    response_id: int | None = None
+    is_answered: bool = False
+    follow_ups: int = 0
+
+
+class DiscordServer:
+    """One guild with one channel; see `loopback_discord`."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+        self._numbers = itertools.count(10_000)
+        self._socket: web.WebSocketResponse | None = None
+        self._sequence = itertools.count(1)
+        self._limited_until: dict[tuple[str, str], float] = {}
+        self._nonces: dict[str, int] = {}
+        self.ready = asyncio.Event()
+        self.address = ""
+        self.token_life_s = 15 * 60.0
+        self.calls: list[Call] = []
+        self.rules: list[Rule] = []
+        self.violations: list[str] = []
+        self.commands: list[dict[str, Any]] = []
+        self.interactions: dict[str, Interaction] = {}
+        self.messages: dict[int, dict[str, Any]] = {}
+        self.files: dict[str, bytes] = {}
+        self.channels = {CHANNEL}
+        self.modals: list[dict[str, Any]] = []
+
+    # What members do
+
+    async def slash(self, member_id: int, name: str, **options: str | int) -> Interaction:
+        """Send a slash command."""
+        command = next(each for each in self.commands if each["name"] == name)
+        given = [
+            {"name": key, "type": 4 if isinstance(value, int) else 3, "value": value}
+            for key, value in options.items()
+        ]
+        content = {"id": command["id"], "name": name, "type": 1, "options": given}
+        return await self._interact(member_id, 2, content)
+
+    async def click(self, member_id: int, message: Mapping[str, Any], label: str) -> Interaction:
+        """Press a message's button; its label need only begin so."""
+        custom_id = next(
+            part["custom_id"]
+            for part in walk(message["components"])
+            if (part.get("label") or "").startswith(label) and "custom_id" in part
+        )
+        content = {"custom_id": custom_id, "component_type": 2}
+        return await self._interact(member_id, 3, content, message)
+
+    def posts(self, channel_id: int = CHANNEL) -> list[dict[str, Any]]:
+        """Return what everyone sees in a channel, oldest first."""
+        shown = (self.messages[number] for number in sorted(self.messages))
+        return [
+            message
+            for message in shown
+            if int(message["channel_id"]) == channel_id and not message["flags"] & EPHEMERAL
+        ]
+
+    def rule(self, method: str, path: str, **settings: Any) -> Rule:
+        """Have the next matching requests answered otherwise."""
+        rule = Rule(method, path, **settings)
+        self.rules.append(rule)
+        return rule
+
+    def called(self, method: str, path: str) -> list[Call]:
+        """Return the requests so far to a path (a regular expression)."""
+        return [c for c in self.calls if c.method == method and re.search(path, c.path)]
+
+    async def _interact(
+        self,
+        member_id: int,
+        kind: int,
+        content: Mapping[str, Any],
+        message: Mapping[str, Any] | None = None,
+    ) -> Interaction:
+        number, born_s = next(self._numbers), time.monotonic()
+        token = secrets.token_urlsafe(150)  # as long as Discord's
+        interaction = self.interactions[token] = Interaction(
+            number, token, born_s, born_s + self.token_life_s
+        )
+        interaction.message_id = int(message["id"]) if message else None
+        event = {
+            "id": str(number),
+            "application_id": str(APPLICATION),
+            "type": kind,
+            "token": token,
+            "version": 1,
+            "guild_id": str(GUILD),
+            "guild": {"id": str(GUILD), "locale": "en-US", "features": []},
+            "channel_id": str(CHANNEL),
+            "channel": channel(),
+            "member": member(member_id),
+            "data": dict(content),
+            "app_permissions": "8933636165185",
+            "locale": "en-US",
+            "entitlements": [],
+            "authorizing_integration_owners": {"0": str(GUILD)},
+            "context": 0,
+            "attachment_size_limit": 10 * 2**20,
+        }
+        if message:
+            event["message"] = dict(message)
+        await self._dispatch("INTERACTION_CREATE", event)
+        return interaction
+
+    # The border: every request comes in here
+
+    async def _receive(self, request: web.Request) -> web.Response:
+        payload, files = await _read(request)
+        call = Call(request.method, request.path, payload, files, time.monotonic())
+        self.calls.append(call)
+        if call.at_s < self._limited_until.get((call.method, call.path), 0):
+            self.violations.append(f"{call.method} {call.path} came before its 429 was over")
+        rule = next((r for r in self.rules if r.matches(call)), None)
+        if rule:
+            rule.times -= 1
+            if not rule.has_effect:
+                await _hold(rule)
+        try:
+            if rule and rule.refusal and not rule.has_effect:
+                raise rule.refusal
+            status, answer = self._answer(call, request)
+            if rule and rule.has_effect:
+                await _hold(rule)
+                if rule.refusal:
+                    raise rule.refusal
+        except Refusal as refusal:
+            status, answer = refusal.status, {"code": refusal.code, "message": str(refusal)}
+        call.status = status
+        headers = {"Via": "1.1 loopback"}  # without it, discord.py takes a 429 for a ban
+        if rule and rule.retry_after_s is not None and status == 429:
+            answer |= {"retry_after": rule.retry_after_s, "global": False}
+            headers |= {"Retry-After": str(rule.retry_after_s), "X-RateLimit-Scope": "user"}
+            until_s = time.monotonic() + rule.retry_after_s
+            self._limited_until[call.method, call.path] = until_s
+        if status == 204:
+            return web.Response(status=status, headers=headers)
+        # With a charset behind it, discord.py would not take it for JSON.
+        headers["Content-Type"] = "application/json"
+        return web.Response(body=json.dumps(answer).encode(), status=status, headers=headers)
+
+    def _answer(self, call: Call, request: web.Request) -> Answer:
+        match call.path.removeprefix("/api").strip("/").split("/"):
+            case ["interactions", _, token, "callback"]:
+                return self._callback(call, token)
+            case ["webhooks", _, token, *rest]:
+                return self._webhook(call, token, rest)
+        if request.headers.get("Authorization") != f"Bot {self._token}":
+            raise Refusal(401, 0, "401: Unauthorized")
+        match call.path.removeprefix("/api").strip("/").split("/"):
+            case ["users", "@me"]:
+                return 200, bot()
+            case ["oauth2", "applications", "@me"]:
+                return 200, application()
+            case ["applications", _, "commands"]:
+                fixed = {"application_id": str(APPLICATION), "version": "1"}
+                self.commands = [
+                    {"description": "", **command, **fixed, "id": str(5000 + place)}
+                    for place, command in enumerate(call.payload)
+                ]
+                return 200, self.commands
+            case ["channels", place, "messages"]:
+                self._known(int(place))
+                if call.method == "POST":
+                    return 200, self._post(call, int(place))
+                return 200, self._history(int(place), request.query)
+            case ["channels", place, "messages", number]:
+                self._known(int(place))
+                return self._message(call, self._found(int(number), channel_id=int(place)))
+        raise Refusal(404, 0, f"no route {call.method} {call.path}")
+
+    # Interactions
+
+    def _callback(self, call: Call, token: str) -> Answer:
+        interaction = self.interactions.get(token)
+        if interaction is None or call.at_s - interaction.born_s > CALLBACK_WITHIN_S:
+            raise UNKNOWN_INTERACTION
+        if interaction.is_answered:
+            raise ALREADY_ANSWERED
+        kind, content = call.payload["type"], call.payload.get("data") or {}
+        shown: dict[str, Any] | None = None
+        if kind == 4:
+            shown = self._new(content, call.files, CHANNEL)
+        elif kind == 5:
+            flags = content.get("flags", 0) | LOADING
+            shown = self._store({"flags": flags, "components": []}, {}, CHANNEL)
+        elif kind == 7:
+            shown = self._edit(self._found(interaction.message_id or 0), content, call.files)
+        elif kind == 9:
+            self.modals.append(content)
+        interaction.is_answered = True
+        interaction.response_id = int(shown["id"]) if shown else interaction.message_id
+        about = {"id": str(interaction.id), "type": 2}
+        if shown:
+            about["response_message_id"] = shown["id"]
+            about["response_message_loading"] = bool(shown["flags"] & LOADING)
+            about["response_message_ephemeral"] = bool(shown["flags"] & EPHEMERAL)
+        resource = {"type": kind, "message": shown} if shown else {"type": kind}
+        return 200, {"interaction": about, "resource": resource}
+
+    def _webhook(self, call: Call, token: str, rest: list[str]) -> Answer:
+        interaction = self.interactions.get(token)
+        if interaction is None or not interaction.is_answered:
+            raise UNKNOWN_WEBHOOK
+        if call.at_s > interaction.dies_at_s:
+            raise TOKEN_EXPIRED
+        if not rest:
+            return 200, self._new(call.payload, call.files, CHANNEL)
+        number = interaction.response_id if rest[1] == "@original" else int(rest[1])
+        return self._message(call, self._found(number or 0))
+
+    # Messages
+
+    def _message(self, call: Call, message: dict[str, Any]) -> Answer:
+        if call.method == "PATCH":
+            return 200, self._edit(message, call.payload, call.files)
+        if call.method == "DELETE":
+            del self.messages[int(message["id"])]
+            return 204, None
+        return 200, message
+
+    def _known(self, channel_id: int) -> None:
+        if channel_id not in self.channels:
+            raise UNKNOWN_CHANNEL
+
+    def _found(self, number: int, *, channel_id: int | None = None) -> dict[str, Any]:
+        message = self.messages.get(number)
+        if message is None:
+            raise UNKNOWN_MESSAGE
+        if channel_id is not None and message["flags"] & EPHEMERAL:
+            raise UNKNOWN_MESSAGE  # only its interaction can reach it
+        self._known(int(message["channel_id"]))
+        return message
+
+    def _history(self, channel_id: int, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        before = int(query.get("before", 2**63))
+        older = [message for message in self.posts(channel_id) if int(message["id"]) < before]
+        return older[::-1][: int(query.get("limit", 50))]
+
+    def _post(self, call: Call, channel_id: int) -> dict[str, Any]:
+        nonce = call.payload.get("nonce")
+        if nonce is not None and call.payload.get("enforce_nonce") and nonce in self._nonces:
+            return self.messages[self._nonces[nonce]]
+        message = self._new(call.payload, call.files, channel_id)
+        if nonce is not None:
+            self._nonces[nonce] = int(message["id"])
+        return message
+
+    def _check(
+        self, payload: Mapping[str, Any], files: Mapping[str, bytes], kept: list[str]
+    ) -> None:
+        if found := list(problems(payload, files, kept)):
+            self.violations += found
+            raise Refusal(400, 50035, f"Invalid Form Body: {found}")
+
+    def _new(
+        self, payload: Mapping[str, Any], files: Mapping[str, bytes], channel_id: int
+    ) -> dict[str, Any]:
+        self._check(payload, files, [])
+        return self._store(payload, files, channel_id)
+
+    def _store(
+        self, payload: Mapping[str, Any], files: Mapping[str, bytes], channel_id: int
+    ) -> dict[str, Any]:
+        number = next(self._numbers)
+        message = self.messages[number] = {
+            **blank(number, channel_id),
+            "flags": payload.get("flags", 0),
+            "content": payload.get("content") or "",
+        }
+        self._fill(message, payload, files, [])
+        return message
+
+    def _edit(
+        self, message: dict[str, Any], payload: Mapping[str, Any], files: Mapping[str, bytes]
+    ) -> dict[str, Any]:
+        old = message["attachments"]
+        kept_ids = {str(entry["id"]) for entry in payload.get("attachments", old)}
+        kept = [attachment for attachment in old if attachment["id"] in kept_ids]
+        flags = message["flags"] | payload.get("flags", 0)
+        components = payload.get("components", message["components"])
+        whole = {"content": message["content"], **payload, "flags": flags, "components": components}
+        self._check(whole, files, [attachment["filename"] for attachment in kept])
+        message["flags"] = flags & ~LOADING
+        message["edited_timestamp"] = dt.datetime.now(dt.UTC).isoformat()
+        self._fill(message, whole, files, kept)
+        return message
+
+    def _fill(
+        self,
+        message: dict[str, Any],
+        payload: Mapping[str, Any],
+        files: Mapping[str, bytes],
+        kept: list[dict[str, Any]],
+    ) -> None:
+        new = []
+        for name, content in files.items():
+            number = str(next(self._numbers))
+            path = f"attachments/{message['channel_id']}/{number}/{name}"
+            url = f"https://cdn.discordapp.com/{path}"
+            self.files[url] = content
+            entry = {"id": number, "filename": name, "size": len(content), "url": url}
+            new.append({**entry, "proxy_url": url, "content_type": "image/png"})
+        message["attachments"] = [*kept, *new]
+        message["content"] = payload.get("content") or ""
+        urls = {f"attachment://{a['filename']}": a["url"] for a in message["attachments"]}
+        components = json.loads(json.dumps(payload.get("components") or []))  # a copy of our own
+        for number, part in enumerate(walk(components), start=1):
+            part.setdefault("id", number)
+            for item in part["items"] if part["type"] == GALLERY else []:
+                item["media"] = {"url": urls.get(item["media"]["url"], item["media"]["url"])}
+        message["components"] = components
+
+    # The gateway
+
+    async def _gateway(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41_250}})
+        async for frame in socket:
+            if frame.type is not WSMsgType.TEXT:
+                break
+            event = json.loads(frame.data)
+            match event["op"]:
+                case 1:
+                    await socket.send_json({"op": 11})
+                case 2 if event["d"]["token"] != self._token:
+                    await socket.close(code=4004)
+                case 2:
+                    self._socket = socket
+                    session = {"session_id": "s", "resume_gateway_url": self.gateway, "v": 10}
+                    about = {"id": str(APPLICATION), "flags": 0}
+                    guilds = [{"id": str(GUILD), "unavailable": True}]
+                    ready = {"user": bot(), "guilds": guilds, "application": about}
+                    await self._dispatch("READY", {**session, **ready})
+                    await self._dispatch("GUILD_CREATE", guild())
+                    self.ready.set()
+                case 6:
+                    self._socket = socket
+                    await self._dispatch("RESUMED", {})
+                    self.ready.set()
+        if self._socket is socket:
+            self._socket = None
+            self.ready.clear()
+        return socket
+
+    @property
+    def gateway(self) -> str:
+        """Address of the gateway."""
+        return f"ws://{self.address}/gateway"
+
+    async def _dispatch(self, name: str, content: Mapping[str, Any]) -> None:
+        if self._socket is None:
+            raise AssertionError("the bot is not connected")
+        await self._socket.send_json({"op": 0, "t": name, "s": next(self._sequence), "d": content})
+
+    async def break_connection(self) -> None:
+        """End the gateway's connection as Discord does now and then; the client may resume."""
+        if self._socket is not None:
+            self.ready.clear()
+            await self._socket.close(code=4000)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, token: str) -> AsyncIterator[Self]:
+        """Serve until the context ends."""
+        server = cls(token)
+        served = web.Application(client_max_size=128 * 2**20)
+        served.router.add_get("/gateway", server._gateway)
+        served.router.add_route("*", "/api/{path:.*}", server._receive)
+        runner = web.AppRunner(served, access_log=None, shutdown_timeout=0.2)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        server.address = f"{host}:{port}"
+        try:
+            yield server
+        finally:
+            for rule in server.rules:
+                rule.released.set()
+            await runner.cleanup()
+
+
+async def _hold(rule: Rule) -> None:
+    rule.arrived.set()
+    if rule.is_held:
+        await rule.released.wait()
+
+
+async def _read(request: web.Request) -> tuple[Any, dict[str, bytes]]:
+    """Return a request's JSON and its files, in order of their index."""
+    if not request.content_type.startswith("multipart/"):
+        body = await request.read()
+        return (json.loads(body) if body else None), {}
+    payload, files = None, {}
+    async for part in await request.multipart():
+        content = await part.read()  # type: ignore[union-attr]
+        if part.name == "payload_json":  # type: ignore[union-attr]
+            payload = json.loads(content)
+        else:
+            files[part.filename] = bytes(content)  # type: ignore[union-attr]
+    announced = (payload.get("data") or payload).get("attachments", [])
+    assert [entry["filename"] for entry in announced][-len(files) :] == list(files)
+    return payload, files
