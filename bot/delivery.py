@@ -73,6 +73,26 @@ class Delivery:
 
     async def show_progress(self, job: Job, event: StepDone) -> None:
         """Show a step, if the last edit is long enough ago; otherwise do nothing."""
+        files = []
+        if event.preview:
+            files = [discord.File(io.BytesIO(event.preview), "preview.png")]
+        status = views.drawing_status(event.step, event.num_inference_steps)
+        view = views.placeholder(job, status=status, preview="preview.png" if files else None)
+        await self._show_now_and_then(job, JobState.RUNNING, view, files)
+
+    async def show_place(self, job: Job, place: int, wait_s: float) -> None:
+        """Show how far a waiting job has come, if the last edit is long enough ago."""
+        view = views.placeholder(job, status=views.queued_status(place, wait_s))
+        await self._show_now_and_then(job, JobState.QUEUED, view, [])
+
+    async def _show_now_and_then(
+        self,
+        job: Job,
+        state: JobState,
+        view: discord.ui.LayoutView,
+        files: Sequence[discord.File],
+    ) -> None:
+        """Edit a message while the job is in a state; an edit that is not made is no loss."""
         moment = self._clock()
         self._recent = [then for then in self._recent if moment - then < self._interval_s]
         last = self._last_edit.get(job.id, -self._interval_s)
@@ -80,30 +100,14 @@ class Delivery:
             return
         self._last_edit[job.id] = moment
         self._recent.append(moment)
-        files = []
-        if event.preview:
-            files = [discord.File(io.BytesIO(event.preview), "preview.png")]
-        view = views.placeholder(
-            job,
-            status=views.drawing_status(event.step, event.num_inference_steps),
-            preview="preview.png" if files else None,
-        )
         async with self._lock(job.id):
             job = await self._store.jobs.get(job.id)
-            if job.state is not JobState.RUNNING:
+            if job.state is not state:
                 return  # a slow edit must not overtake the result
             try:
                 await self._edit(job, view, files)
             except (Unreachable, discord.HTTPException) as missed:
                 log.info("progress_not_shown", extra={"job_id": job.id, "cause": str(missed)})
-
-    async def show_status(self, job: Job, status: str) -> None:
-        """Show one line on a waiting or drawing job; failing to is no loss."""
-        view = views.placeholder(job, status=status)
-        try:
-            await self._edit(job, view, [])
-        except (Unreachable, discord.HTTPException) as missed:
-            log.info("status_not_shown", extra={"job_id": job.id, "cause": str(missed)})
 
     async def post(self, job: Job) -> Job:
         """Show a rendered job's pictures and move it to posted.

@@ -1,6 +1,7 @@
 """From the queue to the worker: one loop a device, one batch at a time."""
 
 import asyncio
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
@@ -18,6 +19,8 @@ from generation.supervisor import Outside, Supervisor
 from storage.store import Store
 
 log = logging.getLogger(__name__)
+
+TOLD = 3  # waiting members who are told their new place when a batch starts
 
 
 class Dispatcher:
@@ -66,6 +69,21 @@ class Dispatcher:
         self.queue.push(await self._ticket(job))
         self._wake.set()
 
+    async def estimate(self, job: Job) -> tuple[int, float]:
+        """Return the place a job has, or would have, in line and the seconds until it is drawn."""
+        ticket = await self._ticket(job)
+        is_new = job.id not in self.queue
+        if is_new:
+            self.queue.push(ticket)
+        try:
+            ahead_s = self.queue.wait_s(job.id)
+            place = self.queue.place(job.id)
+        finally:
+            if is_new:
+                self.queue.remove(job.id)
+        drawing_s = sum(running.cost_s for running in self.running.values())
+        return place, drawing_s + ahead_s + job.cost_s
+
     async def cancel(self, job: Job) -> None:
         """Take a job out of the line, or stop it at its next step."""
         if self.queue.remove(job.id) is None and job.id in self.running:
@@ -106,6 +124,7 @@ class Dispatcher:
     async def _draw(self, jobs: Sequence[Job]) -> None:
         self.running = {job.id: job for job in jobs}
         log.info("drawing", extra={"jobs": sorted(self.running)})
+        self._in_background(self._tell_waiting())
         try:
             async for event in draw(self._store, self._supervisor, jobs):
                 match event:
@@ -121,6 +140,13 @@ class Dispatcher:
                         await self._after_end(job)
         finally:
             self.running = {}
+
+    async def _tell_waiting(self) -> None:
+        """Tell the next few in line how far they have come."""
+        for ticket in list(itertools.islice(self.queue.in_order(), TOLD)):
+            job = await self._store.jobs.get(ticket.job_id)
+            if job.id in self.queue:
+                await self._delivery.show_place(job, *await self.estimate(job))
 
     async def _after_end(self, job: Job) -> None:
         log.info("ended", extra={"job_id": job.id, "state": job.state.value})
