@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from bot.settings import load_settings
 from bot.terminal.exits import ExitCode, Stop
+from bot.terminal.session import settings_of
 
 
 def demo(
@@ -29,7 +29,9 @@ def demo(
     """
     if importlib.util.find_spec("simcord") is None:
         raise Stop("the demo needs simcord: pip install 'atelier-discord[demo]'", ExitCode.UNABLE)
-    from bot.demo.stage import play
+    from bot.demo.show import show
 
-    settings = load_settings(context.obj)
-    asyncio.run(play(settings, out=out, port=port, scene_only=scene_only, model=model))
+    settings = settings_of(context, log_level="ERROR")
+    if model is not None:
+        settings = settings.model_copy(update={"default_model": model})
+    asyncio.run(show(settings, out=out, port=port, scene_only=scene_only))
