@@ -31,7 +31,11 @@ class Technique(Protocol):
     """A loaded checkpoint that can draw."""
 
     checkpoint: Checkpoint
-    max_images: int
+
+    @property
+    def max_images(self) -> int:
+        """Pictures that are drawn at once; more in a batch gain nothing."""
+        ...
 
     @property
     def fingerprint(self) -> EngineFingerprint:

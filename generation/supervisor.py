@@ -6,7 +6,6 @@ the event loop only ever waits for a pipe.
 """
 
 import asyncio
-import contextlib
 import itertools
 import json
 import logging
@@ -14,30 +13,24 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from generation import errors, wire
 from generation.checkpoints import Checkpoint
 from generation.errors import GenerationError, WorkerCrashed
 from generation.orders import Order, WorkerReady, batch_key
+from generation.outside import Outside, just_wait, killed_after
 from generation.results import StepDone, WorkerEvent
 
 __all__ = ["Order", "Outside", "Supervisor", "WorkerReady", "batch_key", "just_wait"]
 
 log = logging.getLogger(__name__)
 
-Outside = Callable[[Awaitable[Any], str], Awaitable[Any]]
 WHAT = "the drawing worker"
 READ_BYTES = 2**20
 STOP_TIMEOUT_S = 5.0
 MAX_DELAY_S = 30.0
-
-
-async def just_wait(awaitable: Awaitable[Any], what: str) -> Any:
-    """Wait for something outside the event loop's own work; `what` says for whom it matters."""
-    return await awaitable
 
 
 class Supervisor:
@@ -173,7 +166,7 @@ class Supervisor:
         self._is_stopping = True
         process.stdin.close()
         if self._batch:  # then `render` reads to the end and buries it
-            with self._killed_after(process, STOP_TIMEOUT_S):
+            with killed_after(process, STOP_TIMEOUT_S):
                 await self._outside(process.wait(), WHAT)
         else:
             await self._bury("it was stopped")
@@ -196,7 +189,7 @@ class Supervisor:
         if process is None or process.stdin is None:
             raise await self._crashed("it is gone")
         try:
-            with self._killed_after(process, self._step_timeout_s):
+            with killed_after(process, self._step_timeout_s):
                 await self._outside(process.stdin.drain(), WHAT)
         except ConnectionError as error:
             raise await self._crashed("it closed its pipe") from error
@@ -206,7 +199,7 @@ class Supervisor:
         process = self._process
         if process is None or process.stdout is None:
             raise await self._crashed("it is gone")
-        with self._killed_after(process, timeout_s) as was_killed:
+        with killed_after(process, timeout_s) as was_killed:
             while not self._received:
                 piece = await self._outside(process.stdout.read(READ_BYTES), WHAT)
                 if not piece:
@@ -222,26 +215,6 @@ class Supervisor:
         died = "it was stopped" if self._is_stopping else "it died"
         raise await self._crashed(hung if was_killed.is_set() else died)
 
-    @contextlib.contextmanager
-    def _killed_after(
-        self, process: asyncio.subprocess.Process, timeout_s: float
-    ) -> Iterator[threading.Event]:
-        """Kill the process if the body takes longer than `timeout_s` real seconds."""
-        was_killed = threading.Event()
-
-        def kill() -> None:
-            was_killed.set()
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-
-        timer = threading.Timer(timeout_s, kill)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield was_killed
-        finally:
-            timer.cancel()
-
     async def _crashed(self, reason: str) -> WorkerCrashed:
         status = await self._bury(reason)
         return WorkerCrashed(f"the drawing worker stopped: {reason} (status {status})")
@@ -252,7 +225,7 @@ class Supervisor:
         if process is None or process.stdin is None or process.stdout is None:
             return None
         process.stdin.close()
-        with self._killed_after(process, STOP_TIMEOUT_S):
+        with killed_after(process, STOP_TIMEOUT_S):
             while await self._outside(process.stdout.read(READ_BYTES), WHAT):
                 pass  # asyncio lets go of a process only when its pipes are read to their ends
             status: int = await self._outside(process.wait(), WHAT)

@@ -5,22 +5,18 @@ little memory, little time and no files of its own. What comes back is a fresh P
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import logging
 import os
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from generation.errors import ImageRefused
+from generation.outside import Outside, just_wait, killed_after
 
 log = logging.getLogger(__name__)
 
-Outside = Callable[[Awaitable[Any], str], Awaitable[Any]]
 WHAT = "the picture decoder"
 NOT_A_PICTURE = "That file is not a picture I can open. Please use PNG, JPEG, WebP or GIF."
 TOO_SLOW = "That picture took too long to open; please save it again and try once more."
@@ -62,12 +58,8 @@ class DecodedUpload:
     height: int
 
 
-async def _just_wait(awaitable: Awaitable[Any], what: str) -> Any:  # noqa: ARG001
-    return await awaitable
-
-
 async def decode_upload(
-    content: bytes, *, outside: Outside = _just_wait, limits: DecodeLimits | None = None
+    content: bytes, *, outside: Outside = just_wait, limits: DecodeLimits | None = None
 ) -> DecodedUpload:
     """Return an uploaded picture as a clean PNG: first frame, upright, alpha on white.
 
@@ -83,7 +75,7 @@ async def decode_upload(
     if len(content) > limits.size_bytes:
         raise ImageRefused(f"That picture is larger than {limits.size_bytes // 2**20} MB.")
     process = await outside(_spawn(limits), WHAT)
-    with _killed_after(process, limits.timeout_s) as was_killed:
+    with killed_after(process, limits.timeout_s) as was_killed:
         output, _ = await outside(process.communicate(content), WHAT)
     if was_killed.is_set():
         raise ImageRefused(TOO_SLOW)
@@ -109,22 +101,3 @@ async def _spawn(limits: DecodeLimits) -> asyncio.subprocess.Process:
         # Nothing of ours is in its reach: no token, no proxy, no home.
         env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": os.defpath},
     )
-
-
-@contextlib.contextmanager
-def _killed_after(process: asyncio.subprocess.Process, timeout_s: float) -> Iterator[threading.Event]:
-    """Kill the process if the body takes longer than `timeout_s` real seconds."""
-    was_killed = threading.Event()
-
-    def kill() -> None:
-        was_killed.set()
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-
-    timer = threading.Timer(timeout_s, kill)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield was_killed
-    finally:
-        timer.cancel()

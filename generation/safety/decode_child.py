@@ -7,8 +7,10 @@ with one sentence. What kills it is answered by its parent.
 import io
 import json
 import resource
+import struct
 import sys
 import warnings
+import zlib
 
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
@@ -16,6 +18,11 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 NOT_A_PICTURE = "That file is not a picture I can open. Please use PNG, JPEG, WebP or GIF."
 DAMAGED = "That picture is damaged; please save it again and try once more."
 OPEN_FILES = 16
+# What decoders raise on damaged files, beside what Pillow documents.
+DECODER_ERRORS = (
+    *(OSError, ValueError, SyntaxError, LookupError, ArithmeticError),
+    *(TypeError, AttributeError, EOFError, MemoryError, struct.error, zlib.error),
+)
 
 
 def main() -> None:
@@ -30,10 +37,7 @@ def main() -> None:
         _answer({"refused": f"That picture has more than {megapixels} megapixels."})
     except UnidentifiedImageError:
         _answer({"refused": NOT_A_PICTURE})
-    # What decoders raise on damaged files, beside what Pillow documents.
-    except (OSError, ValueError, SyntaxError, LookupError, ArithmeticError, TypeError):
-        _answer({"refused": DAMAGED})
-    except (EOFError, MemoryError, OverflowError, AttributeError):
+    except DECODER_ERRORS:
         _answer({"refused": DAMAGED})
     else:
         buffer = io.BytesIO()
@@ -57,9 +61,8 @@ def decode(content: bytes, max_pixels: int, max_side_px: int) -> Image.Image:
     with Image.open(io.BytesIO(content), formats=FORMATS) as opened:
         opened.draft("RGB", (max_side_px, max_side_px))
         opened.load()
-        upright = ImageOps.exif_transpose(opened)
-        upright.thumbnail((max_side_px, max_side_px))
-        rgba = upright.convert("RGBA")
+        rgba = ImageOps.exif_transpose(opened).convert("RGBA")
+    rgba.thumbnail((max_side_px, max_side_px))
     clean = Image.new("RGB", rgba.size, "white")
     clean.paste(rgba, mask=rgba.getchannel("A"))
     return clean

@@ -1,0 +1,184 @@
+"""Opening a checkpoint with diffusers: pinned, verified, safetensors only, no code from a hub."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import PIL
+import torch
+import transformers
+from diffusers import DiffusionPipeline
+
+from generation import checkpoints, engine
+from generation.checkpoints import Checkpoint
+from generation.device import DeviceChoice, name_of
+from generation.errors import CheckpointCorrupt
+from generation.results import EngineFingerprint
+
+PINNED_REVISION_LENGTH = 40  # a full commit; branch and tag names can move
+
+
+def load(checkpoint: Checkpoint, choice: DeviceChoice, *, previews: bool) -> engine.Technique:
+    """Return a checkpoint's technique, loaded onto the chosen device.
+
+    Raises:
+        CheckpointCorrupt: It is not pinned, not as recorded, or not loadable.
+    """
+    quieten()
+    make_deterministic(choice)
+    pipeline = open_pipeline(checkpoint, choice)
+    fingerprint = fingerprint_of(checkpoint, choice, pipeline)
+    if checkpoint.family == "slots":
+        from generation.diffusion.slots import Slots
+
+        return Slots(checkpoint, choice, pipeline, fingerprint, previews=previews)
+    from generation.diffusion.pipelines import WholePipeline
+
+    return WholePipeline(checkpoint, choice, pipeline, fingerprint, previews=previews)
+
+
+def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipeline:
+    """Return the checkpoint's diffusers pipeline on the chosen device, after checking its files.
+
+    Raises:
+        CheckpointCorrupt: It is not pinned, not as recorded, or not loadable.
+    """
+    folder = Path(checkpoint.source)
+    is_local = folder.is_dir() or not checkpoint.revision
+    if is_local:
+        checkpoints.verify(folder, checkpoint.sha256)
+        refuse_unchecked_weights(folder, checkpoint)
+    elif not is_pinned(checkpoint.revision):
+        raise CheckpointCorrupt(
+            f"{checkpoint.source} must be pinned to a full commit, not {checkpoint.revision!r}"
+        )
+    try:
+        pipeline = DiffusionPipeline.from_pretrained(
+            checkpoint.source,
+            revision=None if is_local else checkpoint.revision,
+            local_files_only=is_local,
+            use_safetensors=True,
+            trust_remote_code=False,
+            torch_dtype=getattr(torch, choice.dtype),
+            **_outside_components(checkpoint),
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise CheckpointCorrupt(f"{checkpoint.name} cannot be loaded: {error}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(choice.device)
+    for component in pipeline.components.values():
+        if isinstance(component, torch.nn.Module):
+            component.eval().requires_grad_(requires_grad=False)
+    return pipeline
+
+
+def _outside_components(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the parts that are not in the checkpoint's own folder.
+
+    The safety checker of old checkpoints is left out: pictures are checked elsewhere, for all.
+    """
+    if not checkpoint.text_encoder:
+        return {}
+    from generation.text_encoder import TextEncoderUnavailable, load_text_encoder
+
+    try:
+        text_encoder, tokenizer = load_text_encoder()
+    except TextEncoderUnavailable as error:
+        raise CheckpointCorrupt(str(error)) from error
+    return {
+        "text_encoder": text_encoder,
+        "tokenizer": tokenizer,
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
+
+
+def is_pinned(revision: str | None) -> bool:
+    """Return whether a hub revision can never mean other files: a full commit hash."""
+    return (
+        revision is not None
+        and len(revision) == PINNED_REVISION_LENGTH
+        and set(revision) <= set("0123456789abcdef")
+    )
+
+
+def refuse_unchecked_weights(folder: Path, checkpoint: Checkpoint) -> None:
+    """Refuse a folder in which a recorded hash says nothing about some of the weights.
+
+    A folder without any recorded hash is the operator's own and taken as it is; its hashes still
+    go into the fingerprint.
+
+    Raises:
+        CheckpointCorrupt: Some weight file has no recorded hash.
+    """
+    if not (folder / "model_index.json").is_file():
+        raise CheckpointCorrupt(f"{folder} is not a diffusers folder: no model_index.json")
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors")}
+    if checkpoint.sha256 and (unknown := sorted(found - checkpoint.sha256.keys())):
+        raise CheckpointCorrupt(f"{folder} has no recorded hash for {', '.join(unknown)}")
+
+
+def fingerprint_of(
+    checkpoint: Checkpoint, choice: DeviceChoice, pipeline: DiffusionPipeline
+) -> EngineFingerprint:
+    """Return everything outside a request that this checkpoint's pictures' bits depend on."""
+    is_cpu = choice.device == "cpu"
+    fields = {
+        "technique": checkpoint.family,
+        "atelier": engine.atelier_version(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+        "pillow": PIL.__version__,
+        "device": choice.device,
+        "device_name": name_of(choice.device),
+        "dtype": choice.dtype,
+        "threads": str(choice.threads_per_lane) if is_cpu else "",
+        "micro_batch": str(choice.micro_batch(checkpoint.width, checkpoint.height)),
+        "memory_format": "contiguous",
+        "compiled": "no",
+        "scheduler": type(pipeline.scheduler).__name__,
+        "revision": checkpoint.revision or "",
+    }
+    return EngineFingerprint({**fields, **_weight_hashes(checkpoint)})
+
+
+def _weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return `sha256:<file>` to digest of every weight file.
+
+    A hub's commit pins its files, so those are named by the revision alone.
+    """
+    folder = Path(checkpoint.source)
+    hashes = dict(checkpoint.sha256) or _hash_weights(folder)
+    if checkpoint.text_encoder:
+        from generation import text_encoder
+
+        hashes |= {f"text_encoder:{name}": value for name, value in text_encoder.SHA256.items()}
+    return {f"sha256:{name}": digest for name, digest in hashes.items()}
+
+
+def _hash_weights(folder: Path) -> dict[str, str]:
+    hashes = {}
+    for path in sorted(folder.rglob("*.safetensors")):
+        with path.open("rb") as file:
+            name = path.relative_to(folder).as_posix()
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def make_deterministic(choice: DeviceChoice) -> None:
+    """Have torch give the same bits for the same work on this device."""
+    torch.set_num_threads(choice.threads_per_lane)
+    if choice.device == "cuda":
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(mode=True, warn_only=True)
+
+
+def quieten() -> None:
+    """Keep the libraries from printing: diffusers quotes prompts that it cuts off."""
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()

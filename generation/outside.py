@@ -1,0 +1,43 @@
+"""Waiting for other processes without the event loop's clock: standard library only.
+
+A test may run the event loop on virtual time, where `asyncio.timeout` says nothing about a real
+process. Deadlines are therefore kept by a thread that kills, and the loop waits only for pipes.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+Outside = Callable[[Awaitable[Any], str], Awaitable[Any]]
+
+
+async def just_wait(awaitable: Awaitable[Any], what: str) -> Any:
+    """Wait for something outside the event loop's own work; `what` says for whom it matters."""
+    return await awaitable
+
+
+@contextlib.contextmanager
+def killed_after(
+    process: asyncio.subprocess.Process, timeout_s: float
+) -> Iterator[threading.Event]:
+    """Kill the process if the body takes longer than `timeout_s` real seconds.
+
+    Yields:
+        An event that is set if it was killed.
+    """
+    was_killed = threading.Event()
+
+    def kill() -> None:
+        was_killed.set()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+    timer = threading.Timer(timeout_s, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield was_killed
+    finally:
+        timer.cancel()
