@@ -91,13 +91,13 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Draw for ever; ends only by cancellation."""
-        max_images = await self._warm_up()
+        await self._warm_up()
         loaded_model = None
         while True:
             batch = self.queue.next_batch(
                 loaded_model=loaded_model,
                 running=Counter(job.member_id for job in self.running.values()),
-                max_images=max_images,
+                max_images=self._supervisor.max_images,
             )
             if not batch:
                 await self._outside(self._wake.wait(), "a job to draw")
@@ -113,13 +113,12 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _warm_up(self) -> int:
-        """Load the first model before anybody asks; return how many images fit one batch."""
+    async def _warm_up(self) -> None:
+        """Load the first model before anybody asks."""
         try:
-            return (await self._supervisor.start()).max_images
+            await self._supervisor.start()
         except GenerationError:
             log.exception("worker_not_started")  # each job tries again, and says what failed
-            return 1
 
     async def _draw(self, jobs: Sequence[Job]) -> None:
         self.running = {job.id: job for job in jobs}

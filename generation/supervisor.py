@@ -80,6 +80,11 @@ class Supervisor:
         """Process number of the worker; None while there is none."""
         return None if self._process is None else self._process.pid
 
+    @property
+    def max_images(self) -> int:
+        """Pictures that are drawn at once; 1 while no worker is there to say."""
+        return 1 if self._ready is None else self._ready.max_images
+
     async def start(self) -> WorkerReady:
         """Start the worker unless it runs, and return what it said when it was ready.
 
