@@ -41,7 +41,7 @@ _FLAG = re.compile(r"(?:--|[—–])(?P<name>[^\W\d_]+)(?P<rest>.*)")
 _GLUED_FLAG = re.compile(r"--(?P<name>[A-Za-z]+)(?![A-Za-z])", re.ASCII)
 _ONE_DASH_FLAG = re.compile(r"[-—–](?P<name>[A-Za-z]{2,})", re.ASCII)
 _LINK_START = re.compile(r"<?https?://", re.IGNORECASE)
-_LINK = re.compile(r"<?(?P<url>https?://[!-;=?-~]{1,1000}?)>?,*", re.IGNORECASE)
+_LINK = re.compile(r"https?://[!-;=?-~]{1,1000}", re.IGNORECASE)  # visible ASCII but < and >
 _WEIGHT = re.compile(r"-?(?:[0-9]{1,3}(?:\.[0-9]{0,4})?|\.[0-9]{1,4})")
 _WEIGHT_LIKE = re.compile(r"[-+]?(?:[0-9.][0-9.eE+-]*|nan|inf|infinity)", re.IGNORECASE)
 _MAX_WEIGHT = 100
@@ -177,10 +177,10 @@ class _Reader:
         for index, (start, end) in enumerate(self._words[:first_flag]):
             if not _LINK_START.match(self._source.text, start, end):
                 break
-            link = _LINK.fullmatch(self._source.text, start, end)
-            if not link:
+            link = self._source.text[start:end].strip("<>,")
+            if not _LINK.fullmatch(link):
                 raise self._error("This is not a link to a picture.", index)
-            links.append(link["url"])
+            links.append(link)
         return tuple(links)
 
     def _read_prompts(self, first: int, first_flag: int) -> tuple[WeightedPrompt, ...]:

@@ -1,6 +1,7 @@
 """From what was asked for to what this checkpoint draws, with a sentence for every difference."""
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -287,15 +288,10 @@ def vocabulary_note(prompts: tuple[WeightedPrompt, ...], checkpoint: Checkpoint)
         return None
     text = " ".join(part.text for part in prompts if part.weight > 0)
     words = [word for word in _LETTERS.findall(text.casefold()) if word not in _FILLERS]
-    known = {
-        _singular(word): thing
-        for thing in checkpoint.vocabulary
-        for word in _LETTERS.findall(thing.casefold())
-        if word not in _FILLERS
-    }
+    known = _known_words(checkpoint.vocabulary)
     if any(_singular(word) in known for word in words):
         return None
-    meant = [near(_singular(word)[:20], known) for word in words[:5]]
+    meant = [near(_singular(word)[:20], known, likeness=0.75) for word in words[:3]]
     close = dict.fromkeys(known[word] for word in meant if word)
     spread = checkpoint.vocabulary[:: max(1, len(checkpoint.vocabulary) // 3)]
     examples = ", ".join([*close, *spread][:3])
@@ -304,6 +300,17 @@ def vocabulary_note(prompts: tuple[WeightedPrompt, ...], checkpoint: Checkpoint)
         f"`{checkpoint.name}` has not learned {unknown}; it knows for example {examples}."
         " See `/help models`."
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _known_words(vocabulary: tuple[str, ...]) -> dict[str, str]:
+    """Return each word of a vocabulary, folded, with an entry that it comes from."""
+    return {
+        _singular(word): thing
+        for thing in vocabulary
+        for word in _LETTERS.findall(thing.casefold())
+        if word not in _FILLERS
+    }
 
 
 def _singular(word: str) -> str:
