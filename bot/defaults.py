@@ -8,10 +8,11 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from bot.actors import Actor
 from bot.failures import Refused
 from bot.flags import BY_SPELLING, near
 from bot.messages import plain
-from bot.studio import Actor, Studio
+from bot.studio import Studio
 from storage.settings import GuildSettings, MemberSettings
 
 MAX_CHANNELS = 50

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
+from bot.actors import Actor
 from bot.searches import Search
-from bot.studio import Actor, Studio
+from bot.studio import Studio
 from generation.jobs import Image, Job
 from generation.requests import to_json
 from storage.consent import Scope
@@ -132,7 +133,7 @@ async def read_record(studio: Studio, actor: Actor, job_id: int) -> Record:
         Refused: The actor is no moderator.
         Gone: The job belongs to another server or to none.
     """
-    return await gather(studio.store, await studio.record_of(actor, job_id))
+    return await gather(studio.store, await studio.oversight.record_of(actor, job_id))
 
 
 async def gather(store: Store, job: Job) -> Record:

@@ -10,60 +10,25 @@ import datetime as dt
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 
+from bot.actors import Actor
 from bot.delivery import Delivery
 from bot.dispatch import Dispatcher
 from bot.drawing import now
-from bot.failures import Gone, NotYours, Refused
+from bot.failures import Gone, Refused
 from bot.messages import CONSENT
+from bot.oversight import Oversight
 from bot.prompts import CONFIRM_ABOVE, Resolved, choose_model, parse_jobs, resolve
 from generation.checkpoints import Checkpoint, estimate_cost_s
 from generation.jobs import Image, Job, JobState, Place
 from generation.requests import MAX_SEED
 from storage.consent import Scope
 from storage.errors import TransitionRefused
-from storage.moderation import Action as ModerationAction
 from storage.moderation import ActionKind
 from storage.settings import GuildSettings
 from storage.store import Store
 
 HELD_LIFE = dt.timedelta(minutes=15)
 CANCELLABLE = frozenset({JobState.HELD, JobState.QUEUED, JobState.RUNNING})
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Actor:
-    """Who acts, with what the interaction says about them.
-
-    Args:
-        member_id: Discord's id.
-        guild_id: Where they act, or None.
-        is_moderator: Has Manage Messages here, or the server's moderator role.
-        is_owner_of_server: Has Manage Server here.
-    """
-
-    member_id: int
-    guild_id: int | None
-    is_moderator: bool = False
-    is_owner_of_server: bool = False
-
-    def require_moderator(self) -> None:
-        """Refuse anybody else.
-
-        Raises:
-            Refused: The actor is no moderator now.
-        """
-        if not self.is_moderator:
-            raise Refused("Only moderators (*Manage Messages*, or the server's role) can do that.")
-
-    def require_owner_of(self, job: Job) -> None:
-        """Refuse anybody but the job's owner and moderators of its server.
-
-        Raises:
-            NotYours: The actor is neither.
-        """
-        here = job.place.guild_id == self.guild_id
-        if job.member_id != self.member_id and not (self.is_moderator and here):
-            raise NotYours
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +90,7 @@ class Studio:
         self.default_model = default_model
         self.max_upload_bytes = max_upload_bytes
         self.upload_hosts = upload_hosts
+        self.oversight = Oversight(store)
         self.dispatcher = dispatcher
         self.delivery = delivery
         self._jobs_waiting_per_server = jobs_waiting_per_server
@@ -433,137 +399,6 @@ class Studio:
             interaction_id=interaction_id,
             now=now(),
         )
-
-    # Moderating
-
-    async def take_down(
-        self, actor: Actor, job_id: int, reason: str
-    ) -> tuple[ModerationAction, ...]:
-        """Hide a job's pictures; the files stay for an appeal.
-
-        Returns:
-            One audit entry for each picture that was hidden.
-
-        Raises:
-            Refused: The actor is no moderator, or there is nothing to hide.
-        """
-        job = await self.record_of(actor, job_id)
-        shown = [image.id for image in await self.store.images.of_job(job.id) if image.is_shown]
-        if not shown:
-            raise Refused("There are no pictures to take down; nothing was changed.")
-        return await self.store.moderation.take_down(
-            job.id,
-            shown,
-            guild_id=actor.guild_id,
-            moderator_id=actor.member_id,
-            reason=reason,
-            now=now(),
-        )
-
-    async def restore(self, actor: Actor, job_id: int, reason: str) -> tuple[ModerationAction, ...]:
-        """Show taken-down pictures again.
-
-        Returns:
-            One audit entry for each picture that is shown again.
-
-        Raises:
-            Refused: The actor is no moderator, or nothing was taken down.
-        """
-        job = await self.record_of(actor, job_id)
-        images = await self.store.images.of_job(job.id)
-        hidden = [image.id for image in images if image.taken_down_at and not image.removed_at]
-        if not hidden:
-            raise Refused("None of these pictures is taken down; nothing was changed.")
-        return await self.store.moderation.restore(
-            job.id,
-            hidden,
-            guild_id=actor.guild_id,
-            moderator_id=actor.member_id,
-            reason=reason,
-            now=now(),
-        )
-
-    async def suspend(
-        self, actor: Actor, job_id: int, reason: str, *, lift: bool = False
-    ) -> ModerationAction:
-        """Keep a job's owner from drawing on this server, or let them again.
-
-        Args:
-            actor: Who acts.
-            job_id: The job it is about; the audit entry names it.
-            reason: In the moderator's words.
-            lift: Whether to let them draw again.
-
-        Raises:
-            Refused: The actor is no moderator or means themselves, or it is so already.
-        """
-        job = await self.record_of(actor, job_id)
-        if job.member_id == actor.member_id:
-            raise Refused("You cannot suspend yourself, nor lift your own suspension.")
-        if await self.store.moderation.is_suspended(actor.guild_id or 0, job.member_id) is not lift:
-            raise Refused("That is so already; nothing was changed.")
-        return await self.store.moderation.record(
-            ActionKind.LIFT if lift else ActionKind.SUSPEND,
-            guild_id=actor.guild_id,
-            moderator_id=actor.member_id,
-            reason=reason,
-            now=now(),
-            member_id=job.member_id,
-            job_id=job.id,
-        )
-
-    async def report(self, actor: Actor, job_id: int, reason: str) -> Job:
-        """Record a member's report of a picture.
-
-        Raises:
-            Gone: The job is not in the record.
-            Refused: The member has an open report about it.
-        """
-        job, moment = await self._own_servers_job(actor, job_id), now()
-        report = await self.store.moderation.report(
-            guild_id=actor.guild_id,
-            job_id=job_id,
-            reporter_id=actor.member_id,
-            reason=reason,
-            now=moment,
-        )
-        if report.reported_at != moment:
-            raise Refused("You have already reported this; the moderators can see it.")
-        return job
-
-    async def close_reports(self, actor: Actor, job_id: int, reason: str) -> ModerationAction:
-        """Close every open report about a job.
-
-        Raises:
-            Refused: The actor is no moderator, or no report is open.
-        """
-        job = await self.record_of(actor, job_id)
-        reports = await self.store.moderation.open_reports(actor.guild_id or 0)
-        if all(report.job_id != job.id for report in reports):
-            raise Refused("No report about this is open any more; nothing was changed.")
-        return await self.store.moderation.close_reports(
-            job.id,
-            guild_id=actor.guild_id,
-            moderator_id=actor.member_id,
-            reason=reason,
-            now=now(),
-        )
-
-    async def record_of(self, actor: Actor, job_id: int) -> Job:
-        """Return a job of the moderator's own server.
-
-        Raises:
-            Refused: The actor is no moderator.
-            Gone: The job belongs to another server or to none.
-        """
-        actor.require_moderator()
-        return await self._own_servers_job(actor, job_id)
-
-    async def _own_servers_job(self, actor: Actor, job_id: int) -> Job:
-        job = await self.job(job_id)
-        if actor.guild_id is None or job.place.guild_id != actor.guild_id:
-            raise Gone("That picture belongs to another server.")
-        return job
 
     def known_styles(self, model: str | None = None) -> Collection[str]:
         """Return the style names of one checkpoint, or of all."""

@@ -8,13 +8,13 @@ from typing import Any
 
 import discord
 
-from bot.actors import actor_of
+from bot.actors import Actor, actor_of
 from bot.delivery import Unreachable
 from bot.failures import DISCORD_ERRORS, Refused
 from bot.messages import mention, plain
 from bot.records import Record, find_page, read_record
 from bot.searches import Search, search_of
-from bot.studio import Actor, Studio
+from bot.studio import Studio
 from bot.views.press import (
     Action,
     Form,
@@ -110,7 +110,7 @@ async def _content(studio: Studio, image: Image) -> bytes | None:
 async def ask_reason(interaction: Interaction, press: Press) -> None:
     """Ask a moderator why, before anything is done."""
     job_id = press.numbers[0]
-    await interaction.client.studio.record_of(await actor_of(interaction), job_id)
+    await interaction.client.studio.oversight.record_of(await actor_of(interaction), job_id)
     await send_form(interaction, press.action, job_id)
 
 
@@ -156,15 +156,15 @@ async def _do(
 ) -> Sequence[ModerationAction]:
     match what:
         case Action.MOD_TAKE_DOWN:
-            return await studio.take_down(actor, job_id, reason)
+            return await studio.oversight.take_down(actor, job_id, reason)
         case Action.MOD_RESTORE:
-            return await studio.restore(actor, job_id, reason)
+            return await studio.oversight.restore(actor, job_id, reason)
         case Action.MOD_SUSPEND:
-            return [await studio.suspend(actor, job_id, reason)]
+            return [await studio.oversight.suspend(actor, job_id, reason)]
         case Action.MOD_LIFT:
-            return [await studio.suspend(actor, job_id, reason, lift=True)]
+            return [await studio.oversight.suspend(actor, job_id, reason, lift=True)]
         case _:
-            return [await studio.close_reports(actor, job_id, reason)]
+            return [await studio.oversight.close_reports(actor, job_id, reason)]
 
 
 async def _refresh(studio: Studio, job: Job) -> list[str]:
@@ -186,7 +186,7 @@ async def send_report(interaction: Interaction, press: Press, values: Mapping[st
     """Record a member's report and tell the moderators."""
     studio, actor = interaction.client.studio, await actor_of(interaction)
     reason = _reason(values)
-    job = await studio.report(actor, press.numbers[0], reason)
+    job = await studio.oversight.report(actor, press.numbers[0], reason)
     await interaction.response.send_message(
         "Thank you. The moderators can see your report.", ephemeral=True
     )

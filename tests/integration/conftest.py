@@ -74,7 +74,7 @@ class World:
         """Answer the consent question without the clicks."""
         given = {scope: answers.get(scope.value, True) for scope in Scope}
         for member in members:
-            from bot.studio import Actor
+            from bot.actors import Actor
 
             await self.app.studio.answer_consent(Actor(member.id, self.guild.id), given, 1)
 

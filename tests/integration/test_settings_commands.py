@@ -5,8 +5,9 @@ from typing import Any
 import discord
 import pytest
 
+from bot.actors import Actor
 from bot.flags import FLAGS
-from bot.studio import Actor, Ask
+from bot.studio import Ask
 from generation.jobs import JobState
 from storage.settings import GuildSettings, MemberSettings
 from tests.integration.conftest import World, text_of
