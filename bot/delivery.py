@@ -6,6 +6,7 @@ through their interaction (it needs no permission), older ones with the bot's ow
 """
 
 import asyncio
+import datetime as dt
 import io
 import logging
 import time
@@ -27,6 +28,7 @@ RETRY_AFTER_S = (5.0, 30.0, 120.0, 600.0)
 UNREACHABLE = {10003, 10008, 50001, 50013}  # channel gone, message gone, no access, no permission
 TOKEN_DEAD = {10015, 50027}  # unknown webhook, invalid webhook token
 SEARCHED_MESSAGES = 200
+CLOCK_SKEW = dt.timedelta(minutes=1)  # between Discord's clock and ours
 
 # What answering an interaction gives: edited with its token, not with the bot's rights.
 EditableMessage = discord.InteractionMessage | discord.WebhookMessage
@@ -61,7 +63,6 @@ class Delivery:
         self._interval_s = progress_interval_s
         self._budget = progress_budget
         self._clock = clock
-        self._born = now()
         self._young: dict[int, tuple[EditableMessage, float]] = {}
         self._last_edit: dict[int, float] = {}
         self._recent: list[float] = []
@@ -224,9 +225,12 @@ class Delivery:
         )
         if job.place.message_id is not None:
             return channel.get_partial_message(job.place.message_id)
-        if job.created_at >= self._born:
-            return None  # made in this life of the bot, so no earlier life can have sent it
-        async for message in channel.history(limit=SEARCHED_MESSAGES):
+        # An answer of Discord's can get lost, in this life of the bot or with an earlier one: look
+        # where the message would stand before sending one.
+        since = job.created_at - CLOCK_SKEW
+        async for message in channel.history(
+            limit=SEARCHED_MESSAGES, after=since, oldest_first=True
+        ):
             if _stands_on(message, job.id):
                 await self._place(job, message.id)
                 return channel.get_partial_message(message.id)

@@ -26,6 +26,7 @@ DISCORD_ERRORS = {
     50001: "I cannot see that channel. A moderator can give me *View Channel* there.",
     50013: "I lack a permission here: *View Channel*, *Send Messages* and *Attach Files*.",
 }
+ALREADY_ANSWERED = 40060
 
 
 class BotError(Exception):
@@ -88,6 +89,10 @@ async def answer(interaction: discord.Interaction, error: BaseException) -> None
     """
     if isinstance(error, discord.app_commands.CommandInvokeError):
         error = error.original
+    if isinstance(error, discord.HTTPException) and error.code == ALREADY_ANSWERED:
+        # Our answer arrived and was tried again because Discord's word of it got lost.
+        log.warning("answered_twice", extra={"interaction_id": interaction.id})
+        return
     text = sentence(error)
     if text is None:
         reference = f"{interaction.id % 10**8:08d}"

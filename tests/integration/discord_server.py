@@ -34,6 +34,7 @@ from tests.integration.discord_objects import (
 
 EPHEMERAL, LOADING = 1 << 6, 1 << 7
 CALLBACK_WITHIN_S = 3.0
+DISCORD_EPOCH_MS = 1_420_070_400_000
 Answer = tuple[int, Any]
 
 
@@ -117,7 +118,7 @@ class DiscordServer:
 
     def __init__(self, token: str) -> None:
         self._token = token
-        self._numbers = itertools.count(10_000)
+        self._counter = itertools.count()
         self._socket: web.WebSocketResponse | None = None
         self._sequence = itertools.count(1)
         self._limited_until: dict[tuple[str, str], float] = {}
@@ -183,7 +184,7 @@ class DiscordServer:
         content: Mapping[str, Any],
         message: Mapping[str, Any] | None = None,
     ) -> Interaction:
-        number, born_s = next(self._numbers), time.monotonic()
+        number, born_s = self._snowflake(), time.monotonic()
         token = secrets.token_urlsafe(150)  # as long as Discord's
         interaction = self.interactions[token] = Interaction(
             number, token, born_s, born_s + self.token_life_s
@@ -343,9 +344,15 @@ class DiscordServer:
         return message
 
     def _history(self, channel_id: int, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        before = int(query.get("before", 2**63))
-        older = [message for message in self.posts(channel_id) if int(message["id"]) < before]
-        return older[::-1][: int(query.get("limit", 50))]
+        before, after = int(query.get("before", 2**63)), int(query.get("after", 0))
+        found = [post for post in self.posts(channel_id) if after < int(post["id"]) < before]
+        limit = int(query.get("limit", 50))
+        return (found[:limit] if "after" in query else found[-limit:])[::-1]
+
+    def _snowflake(self) -> int:
+        """Return a new id that tells its time, as Discord's do."""
+        since_ms = int(time.time() * 1000) - DISCORD_EPOCH_MS
+        return since_ms << 22 | next(self._counter) & 0xFFF
 
     def _post(self, call: Call, channel_id: int) -> dict[str, Any]:
         nonce = call.payload.get("nonce")
@@ -372,7 +379,7 @@ class DiscordServer:
     def _store(
         self, payload: Mapping[str, Any], files: Mapping[str, bytes], channel_id: int
     ) -> dict[str, Any]:
-        number = next(self._numbers)
+        number = self._snowflake()
         message = self.messages[number] = {
             **blank(number, channel_id),
             "flags": payload.get("flags", 0),
@@ -405,7 +412,7 @@ class DiscordServer:
     ) -> None:
         new = []
         for name, content in files.items():
-            number = str(next(self._numbers))
+            number = str(self._snowflake())
             path = f"attachments/{message['channel_id']}/{number}/{name}"
             url = f"https://cdn.discordapp.com/{path}"
             self.files[url] = content
