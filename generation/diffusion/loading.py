@@ -60,7 +60,7 @@ def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipe
             local_files_only=is_local,
             use_safetensors=True,
             trust_remote_code=False,
-            torch_dtype=getattr(torch, choice.dtype),
+            dtype=getattr(torch, choice.dtype),
             **_outside_components(checkpoint),
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
