@@ -33,6 +33,10 @@ INSERT = """
     cost_s, created_at)
   VALUES (?, ?, ?, 1, ?, ?, '', ?, '[]', ?, 1.0, ?)
 """
+MADE_LATER = """
+  SELECT type, name, sql FROM sqlite_master
+  WHERE tbl_name = 'jobs' AND type IN ('index', 'trigger') AND sql IS NOT NULL
+"""
 
 
 def run() -> list[tuple[str, float, str]]:
@@ -47,14 +51,16 @@ async def _measure(directory: Path) -> list[tuple[str, float, str]]:
     build_s = time.perf_counter() - started
     store = await Store.open(directory)
     try:
+        # Commits come first: they leave the index in many small pieces, as in a bot at work.
+        commit_s = await _commit_s(store)
         return [
             (f"build a log of {NUM_PROMPTS:,} prompts", build_s, "s"),
+            ("commit one new job", 1e3 * commit_s, "ms"),
+            ("commits one after the other", 1.0 / commit_s, "1/s"),
             *[
                 (f"search, {name}", 1e3 * await _worst_s(store, filters), "ms")
                 for name, filters in _searches().items()
             ],
-            ("commit one new job", 1e3 * await _commit_s(store), "ms"),
-            ("commits one after the other", 1.0 / await _commit_s(store), "1/s"),
         ]
     finally:
         await store.close()
@@ -67,6 +73,7 @@ def _searches() -> dict[str, dict[str, object]]:
         "a common word": {"guild_id": 3, "text": "fox"},
         "the beginning of a word": {"guild_id": 3, "text": "l"},
         "the beginning of many words": {"guild_id": 3, "text": "portrait light"},
+        "the beginning of a long word": {"guild_id": 3, "text": "watercolou"},
         "a rare word": {"guild_id": 3, "text": "rarity"},
         "a word that nobody wrote": {"guild_id": 3, "text": "zeppelin"},
         "two words of one member": {"guild_id": 3, "text": "fox snow", "member_id": 77},
@@ -108,15 +115,22 @@ def _build(path: Path) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         # Nothing here has to survive a power cut; the measured store opens it with full safety.
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("PRAGMA cache_size = -200000")
+        # Indexes and the triggers that feed the full text are faster made once than row by row.
+        dropped = connection.execute(MADE_LATER).fetchall()
+        for kind, name, _ in dropped:
+            connection.execute(f"DROP {kind} {name}")
         connection.execute("BEGIN")
         connection.executemany("INSERT INTO people (id) VALUES (?)", ((n,) for n in range(2000)))
         connection.executemany("INSERT INTO servers (id) VALUES (?)", ((n,) for n in range(20)))
         connection.executemany(INSERT, _rows())
         connection.execute("COMMIT")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for _, _, sql in dropped:
+            connection.execute(sql)
+        connection.execute("INSERT INTO prompts (prompts) VALUES ('rebuild')")
     finally:
         connection.close()
 

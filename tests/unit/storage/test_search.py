@@ -46,7 +46,6 @@ async def test_no_search_scans_or_sorts_the_jobs(store, names):
     assert not scans(plan), plan
     assert not [step for step in plan if "TEMP B-TREE" in step], plan
     if filters.match() is not None:
-        # The virtual table's own order by rowid descending is used: index string ends in 'M.<'.
         assert any(step.startswith("SCAN prompts VIRTUAL TABLE INDEX") for step in plan), plan
         assert any("SEARCH jobs USING INTEGER PRIMARY KEY" in step for step in plan), plan
 
