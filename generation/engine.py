@@ -149,6 +149,10 @@ class Engine:
             from generation.pattern import Pattern
 
             return Pattern(checkpoint, previews=self._previews)
+        from generation.diffusion import files
+
+        files.check(checkpoint)  # in milliseconds, before the seconds that the next imports take
+        files.go_offline(self._checkpoints.values())
         from generation import device
         from generation.diffusion import loading
 

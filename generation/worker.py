@@ -48,14 +48,21 @@ class Inbox:
 
     def _read(self) -> None:
         decoder = wire.Decoder()
-        while piece := os.read(self._stream.fileno(), READ_BYTES):
-            for message in decoder.feed(piece):
-                if isinstance(message, wire.Cancel):
-                    self._cancelled.add((message.batch, message.job_id))
-                else:
-                    self._messages.put(message)
+        try:
+            while piece := os.read(self._stream.fileno(), READ_BYTES):
+                for message in decoder.feed(piece):
+                    self._sort(message)
+        except wire.WireError as error:
+            _log_failure("worker.pipe_broken", error)
+            os._exit(2)
         # The bot is gone or wants us gone; whatever is being drawn is nobody's any more.
         os._exit(0)
+
+    def _sort(self, message: wire.Message) -> None:
+        if isinstance(message, wire.Cancel):
+            self._cancelled.add((message.batch, message.job_id))
+        else:
+            self._messages.put(message)
 
 
 class Outbox:

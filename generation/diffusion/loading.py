@@ -1,7 +1,5 @@
-"""Opening a checkpoint with diffusers: pinned, verified, safetensors only, no code from a hub."""
+"""Opening a checkpoint with diffusers: safetensors only, no code from a hub."""
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -10,13 +8,12 @@ import torch
 import transformers
 from diffusers import DiffusionPipeline
 
-from generation import checkpoints, engine
+from generation import engine
 from generation.checkpoints import Checkpoint
 from generation.device import DeviceChoice, name_of
+from generation.diffusion import files
 from generation.errors import CheckpointCorrupt
 from generation.results import EngineFingerprint
-
-PINNED_REVISION_LENGTH = 40  # a full commit; branch and tag names can move
 
 
 def load(checkpoint: Checkpoint, choice: DeviceChoice, *, previews: bool) -> engine.Technique:
@@ -44,15 +41,8 @@ def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipe
     Raises:
         CheckpointCorrupt: It is not pinned, not as recorded, or not loadable.
     """
-    folder = Path(checkpoint.source)
-    is_local = folder.is_dir() or not checkpoint.revision
-    if is_local:
-        checkpoints.verify(folder, checkpoint.sha256)
-        refuse_unchecked_weights(folder, checkpoint)
-    elif not is_pinned(checkpoint.revision):
-        raise CheckpointCorrupt(
-            f"{checkpoint.source} must be pinned to a full commit, not {checkpoint.revision!r}"
-        )
+    files.check(checkpoint)
+    is_local = files.is_local(checkpoint)
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             checkpoint.source,
@@ -95,31 +85,6 @@ def _outside_components(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def is_pinned(revision: str | None) -> bool:
-    """Return whether a hub revision can never mean other files: a full commit hash."""
-    return (
-        revision is not None
-        and len(revision) == PINNED_REVISION_LENGTH
-        and set(revision) <= set("0123456789abcdef")
-    )
-
-
-def refuse_unchecked_weights(folder: Path, checkpoint: Checkpoint) -> None:
-    """Refuse a folder in which a recorded hash says nothing about some of the weights.
-
-    A folder without any recorded hash is the operator's own and taken as it is; its hashes still
-    go into the fingerprint.
-
-    Raises:
-        CheckpointCorrupt: Some weight file has no recorded hash.
-    """
-    if not (folder / "model_index.json").is_file():
-        raise CheckpointCorrupt(f"{folder} is not a diffusers folder: no model_index.json")
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors")}
-    if checkpoint.sha256 and (unknown := sorted(found - checkpoint.sha256.keys())):
-        raise CheckpointCorrupt(f"{folder} has no recorded hash for {', '.join(unknown)}")
-
-
 def fingerprint_of(
     checkpoint: Checkpoint, choice: DeviceChoice, pipeline: DiffusionPipeline
 ) -> EngineFingerprint:
@@ -146,26 +111,13 @@ def fingerprint_of(
 
 
 def _weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return `sha256:<file>` to digest of every weight file.
-
-    A hub's commit pins its files, so those are named by the revision alone.
-    """
-    folder = Path(checkpoint.source)
-    hashes = dict(checkpoint.sha256) or _hash_weights(folder)
+    """Return `sha256:<file>` to digest of every weight file, the text encoder's included."""
+    hashes = files.weight_hashes(checkpoint)
     if checkpoint.text_encoder:
         from generation import text_encoder
 
         hashes |= {f"text_encoder:{name}": value for name, value in text_encoder.SHA256.items()}
     return {f"sha256:{name}": digest for name, digest in hashes.items()}
-
-
-def _hash_weights(folder: Path) -> dict[str, str]:
-    hashes = {}
-    for path in sorted(folder.rglob("*.safetensors")):
-        with path.open("rb") as file:
-            name = path.relative_to(folder).as_posix()
-            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
 
 
 def make_deterministic(choice: DeviceChoice) -> None:

@@ -58,7 +58,7 @@ CHECKPOINT = st.builds(
     vocabulary=st.lists(TEXT, max_size=3).map(tuple),
     honours=st.frozensets(st.sampled_from(sorted(ABILITIES))),
     sha256=st.dictionaries(TEXT, DIGEST, max_size=3),
-    text_encoder=st.dictionaries(TEXT, TEXT, max_size=3),
+    text_encoder=TEXT,
 )
 IMAGE = st.builds(DrawnImage, COUNT, COUNT, COUNT, COUNT, FILE)
 EVENT = (
