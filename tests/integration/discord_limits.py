@@ -32,6 +32,14 @@ def walk(components: Sequence[Any]) -> Iterator[dict[str, Any]]:
                 yield from walk([component[key]])
 
 
+def media(part: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every picture or file that a component shows."""
+    for shown in [part, *part.get("items", [])]:
+        for key in ("media", "file"):
+            if key in shown:
+                yield shown[key]
+
+
 def problems(
     payload: Mapping[str, Any], files: Mapping[str, bytes], kept: Sequence[str] = ()
 ) -> Iterator[str]:
@@ -101,12 +109,9 @@ def _about_references(
     items = [item for part in components if part["type"] == GALLERY for item in part["items"]]
     if any(len(item.get("description") or "") > MAX_ALT_TEXT for item in items):
         yield "an alt text of more than 1,024 characters"
-    named = {
-        match[1]
-        for item in items
-        if (match := re.fullmatch(r"attachment://(.+)", item["media"]["url"]))
-    }
-    shown = {item["media"]["url"].partition("?")[0].rsplit("/", 1)[-1] for item in items}
+    urls = [medium["url"] for part in components for medium in media(part)]
+    named = {match[1] for url in urls if (match := re.fullmatch(r"attachment://(.+)", url))}
+    shown = {url.partition("?")[0].rsplit("/", 1)[-1] for url in urls}
     if missing := named - set(names):
         yield f"attachments that were not sent: {sorted(missing)}"
     if unseen := set(names) - shown:

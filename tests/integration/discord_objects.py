@@ -49,12 +49,12 @@ def channel() -> dict[str, Any]:
     }
 
 
-def member(number: int) -> dict[str, Any]:
+def member(number: int, permissions: str = "2048") -> dict[str, Any]:
     return {
         "user": user(number, f"member{number}"),
         "roles": [],
         "joined_at": "2026-01-01T00:00:00+00:00",
-        "permissions": "2048",
+        "permissions": permissions,
         "deaf": False,
         "mute": False,
         "flags": 0,

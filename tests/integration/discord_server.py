@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from aiohttp import WSMsgType, web
 
-from tests.integration.discord_limits import GALLERY, problems, walk
+from tests.integration.discord_limits import media, problems, walk
 from tests.integration.discord_objects import (
     APPLICATION,
     CHANNEL,
@@ -134,19 +134,41 @@ class DiscordServer:
         self.messages: dict[int, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.channels = {CHANNEL}
-        self.modals: list[dict[str, Any]] = []
+        self.forms: list[dict[str, Any]] = []
+        self.permissions: dict[int, str] = {}
 
     # What members do
 
     async def slash(self, member_id: int, name: str, **options: str | int) -> Interaction:
-        """Send a slash command."""
-        command = next(each for each in self.commands if each["name"] == name)
-        given = [
+        """Send a slash command; `name` may be a group and its subcommand."""
+        name, _, inner = name.partition(" ")
+        given: list[dict[str, Any]] = [
             {"name": key, "type": 4 if isinstance(value, int) else 3, "value": value}
             for key, value in options.items()
         ]
-        content = {"id": command["id"], "name": name, "type": 1, "options": given}
-        return await self._interact(member_id, 2, content)
+        if inner:
+            given = [{"name": inner, "type": 1, "options": given}]
+        return await self._interact(member_id, 2, {**self._command(name), "options": given})
+
+    async def menu(self, member_id: int, name: str, message: Mapping[str, Any]) -> Interaction:
+        """Choose a message's context menu entry."""
+        resolved = {"messages": {message["id"]: message}}
+        target = {"target_id": message["id"], "resolved": resolved}
+        return await self._interact(member_id, 2, {**self._command(name), **target})
+
+    async def submit(
+        self, member_id: int, form: Mapping[str, Any], text: str, message: Mapping[str, Any]
+    ) -> Interaction:
+        """Send a form with the same text in every field and the first choice of every list."""
+        rows = []
+        for row in form["components"]:
+            field = row["component"]
+            told = {key: field[key] for key in ("type", "custom_id")}
+            chosen = [option["value"] for option in field.get("options", [])[:1]]
+            told |= {"values": chosen} if chosen else {"value": text}
+            rows.append({"type": row["type"], "component": told})
+        content = {"custom_id": form["custom_id"], "components": rows}
+        return await self._interact(member_id, 5, content, message)
 
     async def click(self, member_id: int, message: Mapping[str, Any], label: str) -> Interaction:
         """Press a message's button; its label need only begin so."""
@@ -177,6 +199,10 @@ class DiscordServer:
         """Return the requests so far to a path (a regular expression)."""
         return [c for c in self.calls if c.method == method and re.search(path, c.path)]
 
+    def _command(self, name: str) -> dict[str, Any]:
+        command = next(each for each in self.commands if each["name"] == name)
+        return {"id": command["id"], "name": name, "type": command.get("type", 1)}
+
     async def _interact(
         self,
         member_id: int,
@@ -200,7 +226,7 @@ class DiscordServer:
             "guild": {"id": str(GUILD), "locale": "en-US", "features": []},
             "channel_id": str(CHANNEL),
             "channel": channel(),
-            "member": member(member_id),
+            "member": member(member_id, self.permissions.get(member_id, "2048")),
             "data": dict(content),
             "app_permissions": "8933636165185",
             "locale": "en-US",
@@ -298,7 +324,7 @@ class DiscordServer:
         elif kind == 7:
             shown = self._edit(self._found(interaction.message_id or 0), content, call.files)
         elif kind == 9:
-            self.modals.append(content)
+            self.forms.append(content)
         interaction.is_answered = True
         interaction.response_id = int(shown["id"]) if shown else interaction.message_id
         about = {"id": str(interaction.id), "type": 2}
@@ -424,8 +450,8 @@ class DiscordServer:
         components = json.loads(json.dumps(payload.get("components") or []))  # a copy of our own
         for number, part in enumerate(walk(components), start=1):
             part.setdefault("id", number)
-            for item in part["items"] if part["type"] == GALLERY else []:
-                item["media"] = {"url": urls.get(item["media"]["url"], item["media"]["url"])}
+            for medium in media(part):
+                medium["url"] = urls.get(medium["url"], medium["url"])
         message["components"] = components
 
     # The gateway

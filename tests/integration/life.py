@@ -17,8 +17,9 @@ import psutil
 from bot.drawing import now
 from bot.messages import CONSENT
 from storage.consent import Scope
-from storage.store import DATABASE_NAME, Store
-from tests.integration.discord_server import DiscordServer
+from storage.images import ImageFiles
+from storage.store import DATABASE_NAME, IMAGES_NAME, Store
+from tests.integration.discord_server import DiscordServer, Interaction
 
 ROOT = Path(__file__).parents[2]
 CHILD = Path(__file__).with_name("bot_process.py")
@@ -45,6 +46,7 @@ class Life:
     ) -> None:
         self.discord = discord
         self.data_dir = directory / "data"
+        self._image_files = ImageFiles(self.data_dir / IMAGES_NAME)
         self._log = directory / "bot.log"
         self._step_delay_s = step_delay_s
         self._settings = settings
@@ -193,7 +195,7 @@ class Life:
         while time.monotonic() < deadline_s:
             if found := condition():
                 return found
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
         raise AssertionError(f"never happened: {what}\n{self.log()[-4000:]}")
 
     async def imagine(self, prompt: str, *, member: int = 7, **options: Any) -> int:
@@ -207,6 +209,11 @@ class Life:
         """Wait until a job is in one of the states."""
         await self.until(lambda: self.job(job_id)["state"] in states, f"job {job_id} {states}")
         return self.job(job_id)
+
+    async def answer(self, interaction: Interaction) -> dict[str, Any]:
+        """Wait for the answer to an interaction and return the message that it is."""
+        number = await self.until(lambda: interaction.response_id, "an answer")
+        return self.discord.messages[number]
 
     def message(self, job_id: int) -> dict[str, Any]:
         """Return the one message that is a job's; fail if there are more or none."""
@@ -228,8 +235,8 @@ class Life:
                 image["sha256"] for image in images
             ]
             for image in images:
-                (path,) = self.data_dir.rglob(f"{image['sha256']}*")
-                assert hashlib.sha256(path.read_bytes()).hexdigest() == image["sha256"]
+                png = self._image_files.path(image["sha256"]).read_bytes()
+                assert hashlib.sha256(png).hexdigest() == image["sha256"]
         assert len(self.discord.posts()) == len(jobs)
 
     def files(self) -> set[Path]:

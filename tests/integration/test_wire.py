@@ -3,7 +3,6 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,7 +11,6 @@ from tests.integration.discord_objects import CHANNEL
 from tests.integration.discord_server import (
     MISSING_PERMISSION,
     DiscordServer,
-    Interaction,
     Refusal,
 )
 from tests.integration.life import TOKEN, Life
@@ -69,12 +67,6 @@ async def posted(life: Life, job_id: int) -> None:
     assert [int(post["id"]) for post in about_it] == [life.job(job_id)["message_id"]]
 
 
-async def answer(life: Life, interaction: Interaction) -> dict[str, Any]:
-    """Wait for the answer to an interaction and return it."""
-    number = await life.until(lambda: interaction.response_id, "an answer")
-    return life.discord.messages[number]
-
-
 async def test_pictures_are_uploaded_once_with_the_interactions_token(life: Life) -> None:
     job_id = await life.imagine("a fox")
     await posted(life, job_id)
@@ -86,7 +78,7 @@ async def test_a_first_picture_stands_on_one_public_message_after_the_question(
     life: Life, discord: DiscordServer
 ) -> None:
     public = len(discord.posts())
-    question = await answer(life, await discord.slash(11, "imagine", prompt="my first"))
+    question = await life.answer(await discord.slash(11, "imagine", prompt="my first"))
     assert len(discord.posts()) == public
     job_id = life.jobs()[-1]["id"]
     assert life.job(job_id)["state"] == "held"
@@ -148,7 +140,7 @@ async def test_a_message_that_the_bot_sends_itself_is_sent_once(
     known, sends = len(life.jobs()), len(discord.called("POST", BY_BOT))
     discord.rule("POST", BY_BOT, refusal=refusal, has_effect=True)
     six = "{red, green, blue, grey, gold, black} fox"
-    question = await answer(life, await discord.slash(7, "imagine", prompt=six))
+    question = await life.answer(await discord.slash(7, "imagine", prompt=six))
     await discord.click(7, question, "Draw 6")
     assert len(life.jobs()) == known + 6
     for job in life.jobs()[known:]:
