@@ -102,10 +102,10 @@ class Settings(BaseSettings):
         description="the bot's token; only `atelier run` needs it",
     )
     data_dir: Path = Field(
-        default=Path("data"), description="holds the database and the pictures; back this up"
+        default=Path("data"), description="folder of the database and the pictures; back it up"
     )
     log_format: Literal["text", "json"] = Field(
-        default="text", description="`text` for people, `json` for one object a line"
+        default="text", description="for people, or one object a line"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="least severe level that is written"

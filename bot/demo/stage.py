@@ -135,7 +135,7 @@ async def open_page(stage: Stage, port: int) -> AsyncIterator[simcord.Preview]:
         stage.channel, viewers=[stage.ada, stage.bo, stage.mo], layout="channel", port=port
     )
     async with preview:
-        refreshing = asyncio.create_task(_refresh_while_drawing(stage, preview))
+        refreshing = asyncio.create_task(_keep_fresh(stage.env, preview))
         try:
             yield preview
         finally:
@@ -143,21 +143,21 @@ async def open_page(stage: Stage, port: int) -> AsyncIterator[simcord.Preview]:
             await asyncio.gather(refreshing, return_exceptions=True)
 
 
-async def _refresh_while_drawing(stage: Stage, preview: simcord.Preview) -> None:
-    """Publish the page about once a second as long as anything on it may change by itself."""
-    unfinished = {JobState.QUEUED, JobState.RUNNING, JobState.RENDERED}
-    was_drawing = True
+async def _keep_fresh(env: simcord.Env, preview: simcord.Preview) -> None:
+    """Publish the page within about a second of anything that the bot said by itself."""
+    published = 0
     while True:
         await asyncio.sleep(REFRESH_INTERVAL_S)
-        is_drawing = bool(await stage.app.store.jobs.in_states(unfinished))
-        if is_drawing or was_drawing:
-            try:
-                await preview.refresh()
-            except (simcord.SetupError, TimeoutError) as busy:
-                # Somebody is clicking just now; that publishes the page as well.
-                log.debug("page_not_refreshed", extra={"cause": str(busy)})
-                continue
-        was_drawing = is_drawing
+        said = len(env.http_requests)
+        if said == published:
+            continue
+        try:
+            await preview.refresh()
+        except (simcord.SetupError, TimeoutError) as busy:
+            # Somebody is clicking just now; that publishes the page as well.
+            log.debug("page_not_refreshed", extra={"cause": str(busy)})
+        else:
+            published = said
 
 
 def text_of(message: Any) -> str:
