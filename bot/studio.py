@@ -15,6 +15,7 @@ from bot.delivery import Delivery
 from bot.dispatch import Dispatcher
 from bot.drawing import now
 from bot.failures import Gone, Refused
+from bot.flags import BY_SPELLING
 from bot.messages import CONSENT
 from bot.oversight import Oversight
 from bot.prompts import CONFIRM_ABOVE, Resolved, choose_model, parse_jobs, resolve
@@ -247,16 +248,13 @@ class Studio:
         if wanted > guild.images_per_job:
             raise Refused(f"This server draws at most {guild.images_per_job} images a job.")
         image = await self._init_image(ask)
-        text = ask.text
-        if own.aspect and " --ar" not in text and " --aspect" not in text:
-            text = f"{text} --ar {own.aspect}"
+        own_aspect = BY_SPELLING["ar"].read(own.aspect) if own.aspect else None
+        models = (own.model, guild.default_model, self.default_model)
+        default = next(name for name in models if name and name in self.checkpoints)
         resolved = []
-        for parsed in parse_jobs(text):
-            checkpoint = choose_model(
-                parsed.model,
-                self.checkpoints,
-                own.model or guild.default_model or self.default_model,
-            )
+        for typed in parse_jobs(ask.text):
+            parsed = dataclasses.replace(typed, aspect=typed.aspect or own_aspect)
+            checkpoint = choose_model(parsed.model, self.checkpoints, default, parsed=parsed)
             styles = (own.style, guild.default_style, checkpoint.default_style)
             resolved.append(
                 resolve(

@@ -18,7 +18,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 
-from generation.sorted_line import SortedLine
+from sortedcontainers import SortedList
 
 LOOKAHEAD_TICKETS = 8  # how far behind the fair next one a loaded model is looked for
 LOOKAHEAD_S = 60.0  # and how much virtual device time behind it
@@ -86,8 +86,8 @@ class FairQueue:
     def __init__(self) -> None:
         self._tickets: dict[int, Ticket] = {}
         self._members: dict[int, _Member] = {}
-        self._heads: SortedLine[_Key] = SortedLine()
-        self._heads_by_batch: dict[str, SortedLine[_Key]] = {}
+        self._heads: SortedList = SortedList()
+        self._heads_by_batch: dict[str, SortedList] = {}
         self._virtual_s = 0.0
         # Start tags of members without a line, as far as they lie ahead of the virtual time.
         self._finishes: dict[int, float] = {}
@@ -328,7 +328,7 @@ class FairQueue:
     def _list(self, member: _Member) -> None:
         key = member.key
         self._heads.add(key)
-        self._heads_by_batch.setdefault(member.head.batch_key, SortedLine()).add(key)
+        self._heads_by_batch.setdefault(member.head.batch_key, SortedList()).add(key)
 
     def _unlist(self, member: _Member) -> None:
         key, batch_key = member.key, member.head.batch_key

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from generation.queue import LOOKAHEAD_TICKETS, MAX_PASSES, FairQueue, Ticket
-from generation.sorted_line import MAX_CHUNK, SortedLine
 
 MEMBERS = st.integers(1, 6)
 COSTS = st.sampled_from([0.1, 0.25, 1.0, 1.5, 4.0, 30.0])
@@ -292,18 +291,3 @@ class History(RuleBasedStateMachine):
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32), st.integers(1, 5 * MAX_CHUNK))
-def test_a_sorted_line_is_a_sorted_list(seed, count):
-    keys = [((seed * (index + 1) * 2654435761) % 97 / 7, index, 0) for index in range(count)]
-    line = SortedLine()
-    for key in keys:
-        line.add(key)
-    assert list(line) == sorted(keys)
-    gone = set(keys[:: 1 + seed % 3])
-    for key in sorted(gone, key=lambda key: key[1]):
-        line.remove(key)
-    assert list(line) == sorted(key for key in keys if key not in gone)
-    assert bool(line) == (len(gone) < count)
