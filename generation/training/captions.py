@@ -50,18 +50,21 @@ def unambiguous_tags(names: Mapping[str, Names], limit: int) -> dict[str, tuple[
     }
 
 
-def phrasings(concept: str, synonyms: Sequence[str] = ()) -> tuple[str, ...]:
+def phrasings(
+    concept: str, synonyms: Sequence[str] = (), tags: Sequence[str] = ()
+) -> tuple[str, ...]:
     """Return ways to ask for a concept, the plainest first and without repetition.
 
     Args:
         concept: The recipe's name for it.
         synonyms: Other words for exactly the same thing.
+        tags: Words that go with it and nothing else; used bare, "a driving" is not English.
     """
     named = with_article(concept)
     texts = [concept, named, f"a picture of {named}", f"a drawing of {named}", f"{concept} emoji"]
     for synonym in synonyms:
         texts += [synonym, with_article(synonym)]
-    return tuple(dict.fromkeys(text.lower() for text in texts))
+    return tuple(dict.fromkeys(text.lower() for text in [*texts, *tags]))
 
 
 def styled(prompt: str, look: str, template: str) -> str:

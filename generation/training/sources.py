@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
+from generation.training.captions import Names
 from generation.training.raster import rasterise_svg
 from generation.training.recipe import Source
 
@@ -123,6 +124,19 @@ def read_member(tarball: Path, member: str) -> bytes:
         return file.read()
 
 
+def word_list(tarball: Path, concepts: Mapping[str, str]) -> dict[str, Names]:
+    """Return emojibase's English label and tags for the recipe's concepts.
+
+    Source: https://emojibase.dev/docs/datasets (data.json: label, tags, hexcode).
+    """
+    by_code_point = {
+        without_selectors(entry["hexcode"]): Names(entry["label"], tuple(entry.get("tags", ())))
+        for entry in read_json(tarball, "en/data.json")
+    }
+    wanted = ((name, by_code_point.get(code_point_key(emoji))) for name, emoji in concepts.items())
+    return {name: entry for name, entry in wanted if entry is not None}
+
+
 def drawings(source: Source, concepts: Mapping[str, str], cache: Path) -> list[Drawing]:
     """Return a source's drawings of the recipe's concepts, in the recipe's order.
 
@@ -161,9 +175,7 @@ def folder_drawings(source: Source) -> list[Drawing]:
     return found
 
 
-def _iconify_drawings(
-    tarball: Path, wanted: set[str]
-) -> dict[str, Callable[[int], Image.Image]]:
+def _iconify_drawings(tarball: Path, wanted: set[str]) -> dict[str, Callable[[int], Image.Image]]:
     """Source: https://iconify.design/docs/types/iconify-json.html (icons, aliases, chars)."""
     icon_set = read_json(tarball, "icons.json")
     names = read_json(tarball, "chars.json")
