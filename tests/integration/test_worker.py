@@ -14,7 +14,7 @@ import time
 import psutil
 import pytest
 
-from generation.checkpoints import PATTERN
+from generation.checkpoints import EMBEDDED, PATTERN, read_checkpoint
 from generation.errors import CheckpointCorrupt, GenerationError, WorkerCrashed
 from generation.requests import TextToImage, WeightedPrompt
 from generation.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
@@ -264,6 +264,23 @@ async def test_every_wait_for_the_worker_is_declared_one_at_a_time():
         await render(supervisor, Order(1, REQUEST))
     assert set(declared) == {"the drawing worker"}
     assert len(declared) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (EMBEDDED / "atelier.json").is_file(), reason="no embedded checkpoint")
+async def test_the_embedded_checkpoint_draws_the_same_files_in_every_process():
+    checkpoint = read_checkpoint(EMBEDDED)
+    request = dataclasses.replace(
+        REQUEST, model=checkpoint.name, width=checkpoint.width, height=checkpoint.height
+    )
+    drawn = []
+    for orders in ((request,), (dataclasses.replace(request, seed=3), request.only_image(1))):
+        async with supervised(checkpoints={"a": PATTERN, checkpoint.name: checkpoint}) as worker:
+            numbered = [Order(job_id, order) for job_id, order in enumerate(orders)]
+            events = await render(worker, *numbered)
+            drawn.append(finished(events)[len(orders) - 1])
+    assert drawn[0].images[1].png == drawn[1].images[0].png
+    assert drawn[0].fingerprint == drawn[1].fingerprint
 
 
 PARENT = """
