@@ -6,7 +6,7 @@ import diffusers
 import PIL
 import torch
 import transformers
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
 
 from generation import engine
 from generation.checkpoints import Checkpoint
@@ -29,6 +29,9 @@ def load(checkpoint: Checkpoint, choice: DeviceChoice, *, previews: bool) -> eng
     if checkpoint.family == "slots":
         from generation.diffusion.slots import Slots
 
+        if not isinstance(pipeline, StableDiffusionPipeline):
+            kind = type(pipeline).__name__
+            raise CheckpointCorrupt(f"{checkpoint.name} is a {kind}: its family is 'pipeline'")
         return Slots(checkpoint, choice, pipeline, fingerprint, previews=previews)
     from generation.diffusion.pipelines import WholePipeline
 

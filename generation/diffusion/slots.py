@@ -8,11 +8,9 @@ prompt, the schedulers, the autoencoder, the image processor.
 """
 
 import copy
-import dataclasses
 import io
-import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -25,9 +23,10 @@ from generation import engine
 from generation.checkpoints import Checkpoint
 from generation.device import DeviceChoice
 from generation.diffusion.prompts import PromptEncoder
+from generation.diffusion.slot import Slot, batched, by_order, timesteps_of
 from generation.errors import OutOfMemory
 from generation.orders import Order
-from generation.requests import ImageToImage, TextToImage
+from generation.requests import ImageToImage
 from generation.results import (
     DrawnImage,
     EngineFingerprint,
@@ -38,48 +37,6 @@ from generation.results import (
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class Slot:
-    """One picture on its way from noise.
-
-    Args:
-        order: The job it belongs to.
-        index: Its place in the job, from 0.
-        latents: [1, channels, height, width] in float32.
-        scheduler: Its own; diffusers' schedulers hold state.
-        timesteps: The scheduler's, from where it started; may hold two a step (Heun).
-        generator: Its own source of chance, on the CPU.
-        prompt_embeds: [1, tokens, features].
-        negative_prompt_embeds: The same, or None without guidance.
-        position: How many of `timesteps` are done.
-    """
-
-    order: Order
-    index: int
-    latents: torch.Tensor
-    scheduler: Any
-    timesteps: torch.Tensor
-    generator: torch.Generator
-    prompt_embeds: torch.Tensor
-    negative_prompt_embeds: torch.Tensor | None
-    position: int = 0
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it has no step left."""
-        return self.position >= len(self.timesteps)
-
-    @property
-    def shape_key(self) -> tuple[object, ...]:
-        """What must be alike to share a forward pass."""
-        return (*self.latents.shape, *self.prompt_embeds.shape, self.is_guided)
-
-    @property
-    def is_guided(self) -> bool:
-        """Whether its prompt is weighed against its negative prompt."""
-        return self.negative_prompt_embeds is not None
 
 
 class Slots:
@@ -163,7 +120,7 @@ class Slots:
             done = [slot for slot in active if slot.is_done]
             active = [slot for slot in active if not slot.is_done]
             images = self._finish(done)
-            for order, drawn in _by_order(done, images):
+            for order, drawn in by_order(done, images):
                 elapsed_s = time.monotonic() - started_at_s
                 share_s = elapsed_s * len(drawn) / all_images
                 report(ImagesDone(order.job_id, drawn, self.fingerprint, share_s))
@@ -179,7 +136,7 @@ class Slots:
         for index in range(request.num_images):
             scheduler = copy.deepcopy(self._pipeline.scheduler)
             generator = torch.Generator("cpu").manual_seed(request.seed_of(index))
-            timesteps = _timesteps(scheduler, request, self._device)
+            timesteps = timesteps_of(scheduler, request, self._device)
             latents = self._first_latents(order, scheduler, timesteps, generator)
             slots.append(
                 Slot(
@@ -197,13 +154,7 @@ class Slots:
 
     def step(self, slots: Sequence[Slot]) -> None:
         """Move every slot one step on: one forward pass for each micro-batch, in all lanes."""
-        groups: dict[tuple[object, ...], list[Slot]] = {}
-        for slot in slots:
-            groups.setdefault(slot.shape_key, []).append(slot)
-        batches = [
-            batch for group in groups.values() for batch in _batched(group, self._micro_batch)
-        ]
-        self._in_lanes(self._step_batch, batches)
+        self._in_lanes(self._step_batch, list(batched(slots, self._micro_batch)))
 
     def _step_batch(self, slots: Sequence[Slot]) -> None:
         predictions = self._predict(slots)
@@ -326,31 +277,3 @@ class Slots:
                 return work(item)
 
         return list(self._pool.map(infer, items))
-
-
-def _timesteps(scheduler: Any, request: TextToImage, device: torch.device) -> torch.Tensor:
-    """Return the timesteps that are left after what `strength` skips.
-
-    Source: diffusers, `StableDiffusionImg2ImgPipeline.get_timesteps`.
-    """
-    scheduler.set_timesteps(request.num_inference_steps, device=device)
-    start = engine.start_step(request) * scheduler.order
-    if isinstance(request, ImageToImage) and hasattr(scheduler, "set_begin_index"):
-        scheduler.set_begin_index(start)
-    timesteps: torch.Tensor = scheduler.timesteps[start:]
-    return timesteps
-
-
-def _batched(slots: Sequence[Slot], size: int) -> Iterator[Sequence[Slot]]:
-    for start in range(0, len(slots), size):
-        yield slots[start : start + size]
-
-
-def _by_order(
-    slots: Sequence[Slot], images: Sequence[DrawnImage]
-) -> Iterator[tuple[Order, tuple[DrawnImage, ...]]]:
-    """Yield each order with its pictures; the slots of an order stand together and end together."""
-    pairs = zip(slots, images, strict=True)
-    for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].order.job_id):
-        together = list(group)
-        yield together[0][0].order, tuple(image for _, image in together)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -83,6 +84,25 @@ def test_pickled_weights_are_never_read(copied):
         path.unlink()
     with pytest.raises(CheckpointCorrupt):
         load(dataclasses.replace(copied, sha256={}))
+
+
+@pytest.mark.parametrize("part", ["_class_name", "unet"])
+def test_code_in_a_checkpoint_is_never_run(copied, part):
+    folder = Path(copied.source)
+    ran = folder / "ran"
+    code = f"import pathlib; pathlib.Path({str(ran)!r}).touch()\nclass Evil: pass\n"
+    for place in (folder, folder / "unet"):
+        (place / "evil.py").write_text(code)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, part: ["evil", "Evil"]}))
+    with pytest.raises(CheckpointCorrupt):
+        load(copied)
+    assert not ran.exists()
+
+
+def test_a_checkpoint_of_another_class_does_not_pass_for_slots(saved):
+    with pytest.raises(CheckpointCorrupt, match="StableDiffusionXLPipeline"):
+        load(dataclasses.replace(saved("sdxl"), family="slots"))
 
 
 @pytest.mark.parametrize("revision", ["main", "v1.0", "abcdef1", "A" * 40, ""])
