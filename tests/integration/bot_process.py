@@ -7,20 +7,21 @@ Only addresses and the test pattern's speed differ from the real command.
 import dataclasses
 import sys
 
-import click
 import discord
-import typer
 import yarl
 
+from bot import __main__ as command_line
 from bot import models
-from bot.terminal.run import run
+from generation.checkpoints import PATTERN
 
 
 def main(address: str, step_delay_s: str) -> None:
     discord.http.Route.BASE = f"http://{address}/api"
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://{address}/gateway")
-    models.PATTERN = dataclasses.replace(models.PATTERN, source=f"pattern:{step_delay_s}")
-    run(typer.Context(click.Command("run"), obj=None))
+    slowed = dataclasses.replace(PATTERN, source=f"pattern:{step_delay_s}")
+    vars(models)["PATTERN"] = slowed
+    sys.argv = ["atelier", "run"]
+    command_line.main()
 
 
 if __name__ == "__main__":

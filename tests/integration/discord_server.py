@@ -6,8 +6,6 @@ it in `violations`, which every test expects to be empty.
 """
 
 import asyncio
-import dataclasses
-import datetime as dt
 import itertools
 import json
 import re
@@ -17,123 +15,51 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from aiohttp import WSMsgType, web
+from aiohttp import BodyPartReader, WSMsgType, web
 
-from tests.integration.discord_limits import media, problems, walk
+from tests.integration.discord_limits import walk
+from tests.integration.discord_messages import EPHEMERAL, LOADING, Messages
 from tests.integration.discord_objects import (
     APPLICATION,
     CHANNEL,
     GUILD,
     application,
-    blank,
     bot,
     channel,
     guild,
     member,
 )
+from tests.integration.discord_rules import (
+    ALREADY_ANSWERED,
+    TOKEN_EXPIRED,
+    UNKNOWN_INTERACTION,
+    UNKNOWN_WEBHOOK,
+    Call,
+    Interaction,
+    Refusal,
+    Rule,
+)
 
-EPHEMERAL, LOADING = 1 << 6, 1 << 7
 CALLBACK_WITHIN_S = 3.0
-DISCORD_EPOCH_MS = 1_420_070_400_000
 Answer = tuple[int, Any]
 
 
-class Refusal(Exception):
-    """An answer of Discord's that is not a success."""
-
-    def __init__(self, status: int, code: int, message: str = "refused") -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
-
-
-UNKNOWN_CHANNEL = Refusal(404, 10003, "Unknown Channel")
-UNKNOWN_MESSAGE = Refusal(404, 10008, "Unknown Message")
-UNKNOWN_WEBHOOK = Refusal(404, 10015, "Unknown Webhook")
-UNKNOWN_INTERACTION = Refusal(404, 10062, "Unknown interaction")
-TOKEN_EXPIRED = Refusal(401, 50027, "Invalid Webhook Token")
-ALREADY_ANSWERED = Refusal(400, 40060, "Interaction has already been acknowledged.")
-MISSING_PERMISSION = Refusal(403, 50013, "Missing Permissions")
-
-
-@dataclasses.dataclass
-class Call:
-    """One request of the bot: its JSON, its files, and how it was answered (0: not yet)."""
-
-    method: str
-    path: str
-    payload: Any
-    files: dict[str, bytes]
-    at_s: float
-    status: int = 0
-
-
-@dataclasses.dataclass
-class Rule:
-    """What happens to the next matching requests.
-
-    Args:
-        method: HTTP method.
-        path: Regular expression, searched in the path.
-        times: How many requests it still applies to.
-        refusal: Answered instead; None for the ordinary answer.
-        retry_after_s: Makes the refusal a 429.
-        has_effect: Whether Discord acts on the request before it refuses or waits.
-        is_held: Whether the answer waits for `released`.
-        with_files: Whether only requests that upload something match.
-    """
-
-    method: str
-    path: str
-    times: int = 1
-    refusal: Refusal | None = None
-    retry_after_s: float | None = None
-    has_effect: bool = False
-    is_held: bool = False
-    with_files: bool = False
-    arrived: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
-    released: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
-
-    def matches(self, call: Call) -> bool:
-        if self.times < 1 or (self.with_files and not call.files):
-            return False
-        return call.method == self.method and bool(re.search(self.path, call.path))
-
-
-@dataclasses.dataclass
-class Interaction:
-    """A command or a click; `response_id` is its @original."""
-
-    id: int
-    token: str
-    born_s: float
-    dies_at_s: float
-    message_id: int | None = None  # of the clicked button
-    response_id: int | None = None
-    is_answered: bool = False
-    follow_ups: int = 0
-
-
-class DiscordServer:
+class DiscordServer(Messages):
     """One guild with one channel; see `loopback_discord`."""
 
     def __init__(self, token: str) -> None:
+        super().__init__()
         self._token = token
-        self._counter = itertools.count()
         self._socket: web.WebSocketResponse | None = None
         self._sequence = itertools.count(1)
         self._limited_until: dict[tuple[str, str], float] = {}
-        self._nonces: dict[str, int] = {}
         self.ready = asyncio.Event()
         self.address = ""
         self.token_life_s = 15 * 60.0
         self.calls: list[Call] = []
         self.rules: list[Rule] = []
-        self.violations: list[str] = []
         self.commands: list[dict[str, Any]] = []
         self.interactions: dict[str, Interaction] = {}
-        self.messages: dict[int, dict[str, Any]] = {}
-        self.files: dict[str, bytes] = {}
-        self.channels = {CHANNEL}
         self.forms: list[dict[str, Any]] = []
         self.permissions: dict[int, str] = {}
 
@@ -179,15 +105,6 @@ class DiscordServer:
         )
         content = {"custom_id": custom_id, "component_type": 2}
         return await self._interact(member_id, 3, content, message)
-
-    def posts(self, channel_id: int = CHANNEL) -> list[dict[str, Any]]:
-        """Return what everyone sees in a channel, oldest first."""
-        shown = (self.messages[number] for number in sorted(self.messages))
-        return [
-            message
-            for message in shown
-            if int(message["channel_id"]) == channel_id and not message["flags"] & EPHEMERAL
-        ]
 
     def rule(self, method: str, path: str, **settings: Any) -> Rule:
         """Have the next matching requests answered otherwise."""
@@ -356,104 +273,6 @@ class DiscordServer:
             return 204, None
         return 200, message
 
-    def _known(self, channel_id: int) -> None:
-        if channel_id not in self.channels:
-            raise UNKNOWN_CHANNEL
-
-    def _found(self, number: int, *, channel_id: int | None = None) -> dict[str, Any]:
-        message = self.messages.get(number)
-        if message is None:
-            raise UNKNOWN_MESSAGE
-        if channel_id is not None and message["flags"] & EPHEMERAL:
-            raise UNKNOWN_MESSAGE  # only its interaction can reach it
-        self._known(int(message["channel_id"]))
-        return message
-
-    def _history(self, channel_id: int, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        before, after = int(query.get("before", 2**63)), int(query.get("after", 0))
-        found = [post for post in self.posts(channel_id) if after < int(post["id"]) < before]
-        limit = int(query.get("limit", 50))
-        return (found[:limit] if "after" in query else found[-limit:])[::-1]
-
-    def _snowflake(self) -> int:
-        """Return a new id that tells its time, as Discord's do."""
-        since_ms = int(time.time() * 1000) - DISCORD_EPOCH_MS
-        return since_ms << 22 | next(self._counter) & 0xFFF
-
-    def _post(self, call: Call, channel_id: int) -> dict[str, Any]:
-        nonce = call.payload.get("nonce")
-        if nonce is not None and call.payload.get("enforce_nonce") and nonce in self._nonces:
-            return self.messages[self._nonces[nonce]]
-        message = self._new(call.payload, call.files, channel_id)
-        if nonce is not None:
-            self._nonces[nonce] = int(message["id"])
-        return message
-
-    def _check(
-        self, payload: Mapping[str, Any], files: Mapping[str, bytes], kept: list[str]
-    ) -> None:
-        if found := list(problems(payload, files, kept)):
-            self.violations += found
-            raise Refusal(400, 50035, f"Invalid Form Body: {found}")
-
-    def _new(
-        self, payload: Mapping[str, Any], files: Mapping[str, bytes], channel_id: int
-    ) -> dict[str, Any]:
-        self._check(payload, files, [])
-        return self._store(payload, files, channel_id)
-
-    def _store(
-        self, payload: Mapping[str, Any], files: Mapping[str, bytes], channel_id: int
-    ) -> dict[str, Any]:
-        number = self._snowflake()
-        message = self.messages[number] = {
-            **blank(number, channel_id),
-            "flags": payload.get("flags", 0),
-            "content": payload.get("content") or "",
-        }
-        self._fill(message, payload, files, [])
-        return message
-
-    def _edit(
-        self, message: dict[str, Any], payload: Mapping[str, Any], files: Mapping[str, bytes]
-    ) -> dict[str, Any]:
-        old = message["attachments"]
-        kept_ids = {str(entry["id"]) for entry in payload.get("attachments", old)}
-        kept = [attachment for attachment in old if attachment["id"] in kept_ids]
-        flags = message["flags"] | payload.get("flags", 0)
-        components = payload.get("components", message["components"])
-        whole = {"content": message["content"], **payload, "flags": flags, "components": components}
-        self._check(whole, files, [attachment["filename"] for attachment in kept])
-        message["flags"] = flags & ~LOADING
-        message["edited_timestamp"] = dt.datetime.now(dt.UTC).isoformat()
-        self._fill(message, whole, files, kept)
-        return message
-
-    def _fill(
-        self,
-        message: dict[str, Any],
-        payload: Mapping[str, Any],
-        files: Mapping[str, bytes],
-        kept: list[dict[str, Any]],
-    ) -> None:
-        new = []
-        for name, content in files.items():
-            number = str(self._snowflake())
-            path = f"attachments/{message['channel_id']}/{number}/{name}"
-            url = f"https://cdn.discordapp.com/{path}"
-            self.files[url] = content
-            entry = {"id": number, "filename": name, "size": len(content), "url": url}
-            new.append({**entry, "proxy_url": url, "content_type": "image/png"})
-        message["attachments"] = [*kept, *new]
-        message["content"] = payload.get("content") or ""
-        urls = {f"attachment://{a['filename']}": a["url"] for a in message["attachments"]}
-        components = json.loads(json.dumps(payload.get("components") or []))  # a copy of our own
-        for number, part in enumerate(walk(components), start=1):
-            part.setdefault("id", number)
-            for medium in media(part):
-                medium["url"] = urls.get(medium["url"], medium["url"])
-        message["components"] = components
-
     # The gateway
 
     async def _gateway(self, request: web.Request) -> web.WebSocketResponse:
@@ -536,13 +355,13 @@ async def _read(request: web.Request) -> tuple[Any, dict[str, bytes]]:
     if not request.content_type.startswith("multipart/"):
         body = await request.read()
         return (json.loads(body) if body else None), {}
-    payload, files = None, {}
+    payload: dict[str, Any] = {}
+    files: dict[str, bytes] = {}
     async for part in await request.multipart():
-        content = await part.read()  # type: ignore[union-attr]
-        if part.name == "payload_json":  # type: ignore[union-attr]
+        assert isinstance(part, BodyPartReader)
+        content = await part.read()
+        if part.name == "payload_json":
             payload = json.loads(content)
         else:
-            files[part.filename] = bytes(content)  # type: ignore[union-attr]
-    announced = (payload.get("data") or payload).get("attachments", [])
-    assert [entry["filename"] for entry in announced][-len(files) :] == list(files)
+            files[part.filename or ""] = bytes(content)
     return payload, files

@@ -12,14 +12,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from bot.drawing import now
 from bot.messages import CONSENT
 from storage.consent import Scope
 from storage.images import ImageFiles
 from storage.store import DATABASE_NAME, IMAGES_NAME, Store
-from tests.integration.discord_server import DiscordServer, Interaction
+from tests.integration.discord_rules import Interaction
+from tests.integration.discord_server import DiscordServer
 
 ROOT = Path(__file__).parents[2]
 CHILD = Path(__file__).with_name("bot_process.py")
@@ -145,7 +146,7 @@ class Life:
         for child in psutil.Process(self.pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):
                 if "generation.worker" in child.cmdline():
-                    return child.pid
+                    return int(child.pid)
         return None
 
     async def kill_worker(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.discord_server import Call, Interaction
+from tests.integration.discord_rules import Call, Interaction
 from tests.integration.life import ROOT, Life
 
 DESCRIPTION = ROOT.parent / "shared" / "discord" / "openapi.json"

@@ -7,17 +7,19 @@ through all of these tests as through one long bad day.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
 
-from tests.integration.discord_server import Refusal
+from tests.integration.discord_rules import Refusal
 from tests.integration.life import Life
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LOST = Refusal(503, 0, "the request never arrived")
+LONG = " --q 2"  # twice the steps: time to watch a job being drawn
 CALLBACK = r"/interactions/.*/callback"
 MESSAGE = r"/messages/"
 Moment = Callable[[Life], contextlib.AbstractAsyncContextManager[int]]
@@ -25,7 +27,7 @@ Moment = Callable[[Life], contextlib.AbstractAsyncContextManager[int]]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def day(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Life]:
-    async with Life.open(tmp_path_factory.mktemp("life"), step_delay_s=0.08) as life:
+    async with Life.open(tmp_path_factory.mktemp("life"), step_delay_s=0.06) as life:
         yield life
         assert await life.stop() == 0
 
@@ -95,7 +97,7 @@ async def answered(life: Life, method: str, path: str) -> None:
 
 @contextlib.asynccontextmanager
 async def queued(life: Life) -> AsyncIterator[int]:
-    first = await life.imagine("drawn while the other waits", member=8)
+    first = await life.imagine("drawn while the other waits" + LONG, member=8)
     await life.in_state(first, "running")
     job_id = await life.imagine("waits")
     await life.until(lambda: life.job(job_id)["message_id"], "its place")
@@ -105,7 +107,7 @@ async def queued(life: Life) -> AsyncIterator[int]:
 
 @contextlib.asynccontextmanager
 async def running(life: Life) -> AsyncIterator[int]:
-    job_id = await life.imagine("in the middle of a step")
+    job_id = await life.imagine("in the middle of a step" + LONG)
     await life.in_state(job_id, "running")
     await asyncio.sleep(0.12)
     assert life.job(job_id)["state"] == "running"
@@ -115,7 +117,7 @@ async def running(life: Life) -> AsyncIterator[int]:
 @contextlib.asynccontextmanager
 async def written(life: Life) -> AsyncIterator[int]:
     before = life.files()
-    job_id = await life.imagine("files without rows")
+    job_id = await life.imagine("files without rows" + LONG)
     await life.in_state(job_id, "running")
     with life.record_locked():
         await life.until(lambda: len(life.files() - before) == 4, "four files")
@@ -197,10 +199,10 @@ async def test_a_job_survives_its_workers_death(life: Life, moment: Moment) -> N
 
 async def test_a_job_that_kills_its_worker_twice_is_set_aside_alone(life: Life) -> None:
     bot = life.pid
-    first = await life.imagine("keeps the worker busy", member=9)
+    first = await life.imagine("keeps the worker busy" + LONG, member=9)
     await life.in_state(first, "running")
-    killer = await life.imagine("kills its worker", member=7)
-    companion = await life.imagine("shares its batch", member=8)
+    killer = await life.imagine("kills its worker" + LONG, member=7)
+    companion = await life.imagine("shares its batch" + LONG, member=8)
     await life.in_state(killer, "running")
     assert life.job(companion)["state"] == "running"
     await life.kill_worker()
@@ -217,10 +219,14 @@ async def test_a_job_that_kills_its_worker_twice_is_set_aside_alone(life: Life) 
     assert (life.is_alive, life.pid) == (True, bot)
 
 
+def is_at(life: Life, job_id: int, attempt: int) -> bool:
+    return bool(life.job(job_id)["attempts"] == attempt)
+
+
 async def test_a_job_that_the_bot_died_with_twice_fails_with_a_sentence(life: Life) -> None:
-    job_id = await life.imagine("takes the bot down")
+    job_id = await life.imagine("takes the bot down" + LONG)
     for attempt in (1, 2):
-        await life.until(lambda n=attempt: life.job(job_id)["attempts"] == n, f"try {attempt}")
+        await life.until(functools.partial(is_at, life, job_id, attempt), f"try {attempt}")
         await life.in_state(job_id, "running")
         await life.kill()
         await life.start()

@@ -8,11 +8,8 @@ import pytest
 import pytest_asyncio
 
 from tests.integration.discord_objects import CHANNEL
-from tests.integration.discord_server import (
-    MISSING_PERMISSION,
-    DiscordServer,
-    Refusal,
-)
+from tests.integration.discord_rules import MISSING_PERMISSION, Refusal
+from tests.integration.discord_server import DiscordServer
 from tests.integration.life import TOKEN, Life
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -153,7 +150,7 @@ async def test_a_message_that_the_bot_sends_itself_is_sent_once(
 async def test_a_message_that_was_deleted_keeps_its_pictures_and_is_not_sent_again(
     life: Life, discord: DiscordServer
 ) -> None:
-    job_id = await life.imagine("a fox whose message goes")
+    job_id = await life.imagine("a fox whose message goes --q 2")
     message_id = (await life.in_state(job_id, "running"))["message_id"]
     del discord.messages[message_id]
     await delivered_to_nobody(life, job_id, "Unknown Message")
@@ -164,7 +161,7 @@ async def test_a_channel_that_was_deleted_keeps_its_pictures(
     life: Life, discord: DiscordServer
 ) -> None:
     discord.token_life_s = 0.1
-    job_id = await life.imagine("a fox whose channel goes")
+    job_id = await life.imagine("a fox whose channel goes --q 2")
     await life.until(lambda: life.job(job_id)["message_id"], "its message")
     discord.channels.clear()
     await delivered_to_nobody(life, job_id, "Unknown Channel")
