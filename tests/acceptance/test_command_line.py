@@ -1,0 +1,292 @@
+"""`atelier` as its users start it: a process, its output, its exit code."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from generation.checkpoints import EMBEDDED, MANIFEST
+
+needs_weights = pytest.mark.skipif(
+    not (EMBEDDED / MANIFEST).is_file(), reason="this checkout has no embedded checkpoint"
+)
+
+
+class Terminal:
+    """A folder of one's own, and settings in the environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        own = {name: v for name, v in os.environ.items() if not name.startswith("ATELIER_")}
+        own.pop("DISCORD_TOKEN", None)
+        root = str(Path(__file__).parents[2])
+        self.environment = {**own, "ATELIER_DEFAULT_MODEL": "pattern", "PYTHONPATH": root}
+
+    def atelier(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command and check its exit code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "bot", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def imagine(self, *arguments: str) -> list[dict[str, Any]]:
+        """Draw, and return what was said about each picture."""
+        return [
+            json.loads(x) for x in self.atelier("imagine", *arguments, "--json").stdout.splitlines()
+        ]
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path)
+
+
+def test_the_same_seed_twice_is_the_same_picture(terminal: Terminal) -> None:
+    (first,) = terminal.imagine("a red apple", "--seed", "7", "--out", "A")
+    (second,) = terminal.imagine("a red apple", "--seed", "7", "--out", "B")
+    assert first["sha256"] == second["sha256"]
+    assert (first["seed"], first["image_id"], second["image_id"]) == (7, 1, 2)
+    with Image.open(terminal.folder / first["path"]) as picture:
+        assert picture.size == (first["width"], first["height"])
+
+
+def test_every_picture_of_a_job_reproduces_on_its_own(terminal: Terminal) -> None:
+    drawn = terminal.imagine("a red apple", "--seed", "7", "--images", "4")
+    assert [each["seed"] for each in drawn] == [7, 8, 9, 10]
+    assert len({each["sha256"] for each in drawn}) == 4
+    by_number = terminal.atelier("reproduce", str(drawn[1]["image_id"]))
+    by_file = terminal.atelier("reproduce", drawn[1]["path"], "--out", "again.png")
+    assert "identical" in by_number.stdout
+    assert drawn[1]["sha256"] in by_file.stdout
+    assert (terminal.folder / "again.png").read_bytes() == (
+        terminal.folder / drawn[1]["path"]
+    ).read_bytes()
+
+
+def test_a_picture_that_comes_out_differently_is_told_apart(terminal: Terminal) -> None:
+    (drawn,) = terminal.imagine("a red apple", "--seed", "7")
+    # As if another machine had drawn it: one pixel and one line of the fingerprint differ.
+    path = terminal.folder / drawn["path"]
+    with Image.open(path) as picture:
+        changed = picture.copy()
+    changed.putpixel((0, 0), tuple(255 - value for value in changed.getpixel((0, 0))))
+    changed.save(path)
+    code = """
+import asyncio, sys
+from pathlib import Path
+from storage.store import Store
+async def replace():
+    store = await Store.open(Path("data"))
+    sha256 = store.files.write(Path(sys.argv[1]).read_bytes())
+    async with store.database.transaction() as connection:
+        await connection.execute_fetchall("UPDATE images SET sha256 = ?", (sha256,))
+        await connection.execute_fetchall(
+            "UPDATE jobs SET fingerprint = json_set(fingerprint, '$.numpy', '1.0')")
+    await store.close()
+asyncio.run(replace())
+"""
+    subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        cwd=terminal.folder,
+        env=terminal.environment,
+        check=True,
+    )
+    said = terminal.atelier("reproduce", str(path), code=1).stdout
+    assert "different: image 1" in said
+    assert "numpy: 1.0 -> " in said
+    assert re.search(r"largest difference \d+ of 255, mean 0\.\d+, PSNR \d+\.\d dB", said)
+
+
+def test_an_unknown_picture_is_a_wrong_input(terminal: Terminal) -> None:
+    (terminal.folder / "x.png").write_bytes(b"nothing of ours")
+    assert "not in the record" in terminal.atelier("reproduce", "x.png", code=2).stderr
+    assert "no image 99" in terminal.atelier("reproduce", "99", code=2).stderr
+    assert "neither a file" in terminal.atelier("reproduce", "nowhere.png", code=2).stderr
+
+
+def test_flags_in_the_prompt_work_as_in_discord(terminal: Terminal) -> None:
+    (drawn,) = terminal.imagine("a red apple --ar 2:1 --seed 5 --style bold --no leaves")
+    assert drawn["seed"] == 5
+    assert drawn["width"] > 1.5 * drawn["height"]
+    (row,) = csv.DictReader(io.StringIO(terminal.atelier("log", "--format", "csv").stdout))
+    assert (row["prompt"], row["negative_prompt"], row["style"]) == (
+        "a red apple",
+        "leaves",
+        "bold",
+    )
+
+
+def test_what_the_model_cannot_honour_is_said_on_standard_error(terminal: Terminal) -> None:
+    done = terminal.atelier("imagine", "a red apple --tile", "--json")
+    assert len(done.stdout.splitlines()) == 1
+    assert "tile" in done.stderr
+
+
+def test_a_picture_can_be_the_start_of_another(terminal: Terminal) -> None:
+    (first,) = terminal.imagine("a red apple", "--seed", "7")
+    (second,) = terminal.imagine("a blue apple", "--seed", "7", "--image", first["path"])
+    (without,) = terminal.imagine("a blue apple", "--seed", "7")
+    assert second["sha256"] != without["sha256"]
+    assert "identical" in terminal.atelier("reproduce", str(second["image_id"])).stdout
+
+
+def test_permutations_draw_every_job_and_many_are_asked_about(terminal: Terminal) -> None:
+    assert len(terminal.imagine("a {red, green} {apple, pear}")) == 4
+    refused = terminal.atelier("imagine", "a {red, green, blue} {apple, pear}", code=2)
+    assert "asks for 6 jobs; add --yes" in refused.stderr
+    assert len(terminal.imagine("a {red, green, blue} {apple, pear}", "--yes")) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["   "], "The prompt is empty"),
+        (["a {red"], "never closed"),
+        (["x" * 6000], "longer than 2,000 characters"),
+        (["a fox --seed 7", "--seed", "8"], "given twice"),
+        (["a fox", "--style", "nope"], "no style of that name"),
+        (["a fox", "--model", "nope"], "no model of that name"),
+        (["a fox --ar 9:1"], "from 1:3 to 3:1"),
+        (["a fox --seed 99999999999"], "from 0 to 4294967295"),
+        (["https://example.com/a.png a fox"], "--image FILE"),
+        (["a fox", "--image", "text.png"], "not a picture"),
+        (["a fox", "--images", "99"], "--images"),
+        (["a fox", "--nonsense"], "--nonsense"),
+    ],
+)
+def test_wrong_input_is_one_clear_answer(
+    terminal: Terminal, arguments: list[str], said: str
+) -> None:
+    (terminal.folder / "text.png").write_text("no picture")
+    done = terminal.atelier("imagine", *arguments, code=2)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_the_log_is_a_table_json_lines_or_csv(terminal: Terminal) -> None:
+    terminal.imagine("=1+1 a red [bold]apple")
+    terminal.imagine("a green pear")
+    table = terminal.atelier("log").stdout
+    assert re.search(r"1\s+│.*terminal.*posted", table)
+    (line,) = terminal.atelier("log", "--format", "jsonl", "--text", "app").stdout.splitlines()
+    record = json.loads(line)
+    assert record["job"]["typed"] == "=1+1 a red [bold]apple"
+    assert record["job"]["state"] == "posted"
+    assert len(record["images"]) == 1
+    rows = list(csv.DictReader(io.StringIO(terminal.atelier("log", "--format", "csv").stdout)))
+    assert [row["prompt"] for row in rows] == ["a green pear", "'=1+1 a red [bold]apple"]
+    assert terminal.atelier("log", "--format", "jsonl", "--limit", "1").stdout.count("\n") == 1
+    assert not terminal.atelier("log", "--format", "jsonl", "--state", "failed").stdout
+    assert "span" in terminal.atelier("log", "--since", "yesterday", code=2).stderr
+
+
+def test_a_misspelt_setting_stops_every_command(terminal: Terminal) -> None:
+    (terminal.folder / "atelier.toml").write_text("treads = 2")
+    assert "did you mean 'threads'" in terminal.atelier("log", code=2).stderr
+    assert "did you mean 'threads'" in terminal.atelier("doctor", code=1).stdout.replace("\n", " ")
+
+
+def test_run_without_a_token_says_where_it_comes_from(terminal: Terminal) -> None:
+    assert "DISCORD_TOKEN" in terminal.atelier("run", code=2).stderr
+
+
+def test_a_record_of_a_newer_version_is_left_alone(terminal: Terminal) -> None:
+    terminal.imagine("a red apple")
+    import sqlite3
+
+    with sqlite3.connect(terminal.folder / "data/atelier.db") as connection:
+        connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    assert "newer" in terminal.atelier("log", code=3).stderr
+    assert "newer" in terminal.atelier("doctor", "--quick", code=1).stdout
+
+
+def test_the_doctor_finds_everything_well(terminal: Terminal) -> None:
+    terminal.environment["DISCORD_TOKEN"] = "a-secret-that-nobody-sees"  # noqa: S105
+    done = terminal.atelier("doctor")
+    for check in ("settings", "data folder", "database", "text encoder", "device", "worker"):
+        assert re.search(rf"{check}\s+│ ok", done.stdout), check
+    assert "a-secret" not in done.stdout + done.stderr
+
+
+def test_the_doctor_names_a_checkpoint_that_was_changed(terminal: Terminal) -> None:
+    folder = terminal.folder / "broken"
+    folder.mkdir()
+    (folder / "weights.safetensors").write_bytes(b"other")
+    (terminal.folder / "atelier.toml").write_text(
+        f'[[models]]\nname = "broken"\nfolder = "{folder}"\n'
+        f'[models.sha256]\n"weights.safetensors" = "{"0" * 64}"\n'
+    )
+    said = terminal.atelier("doctor", code=1).stdout
+    assert re.search(r"model broken\s+│ FAILED", said)
+    assert "fetch its files again" in said
+
+
+def test_a_health_check_wants_a_fresh_heartbeat(terminal: Terminal) -> None:
+    assert "never seen" in terminal.atelier("doctor", "--quick", code=1).stdout
+    heartbeat = terminal.folder / "data/heartbeat"
+    heartbeat.touch()
+    terminal.atelier("doctor", "--quick")
+    os.utime(heartbeat, (1, 1))
+    assert "restart the bot" in terminal.atelier("doctor", "--quick", code=1).stdout
+
+
+def test_help_is_quick_and_names_every_command() -> None:
+    code = (
+        "import sys, bot.__main__\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'simcord'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+def test_every_command_explains_itself(terminal: Terminal) -> None:
+    commands = ["run", "demo", "imagine", "reproduce", "log", "train", "doctor", "data"]
+    overview = terminal.atelier("--help").stdout
+    assert all(f"│ {command} " in overview for command in commands)
+    assert "Exit codes" in overview
+
+
+def test_the_demo_plays_its_scene_and_keeps_what_was_drawn(terminal: Terminal) -> None:
+    done = terminal.atelier("demo", "--scene-only")
+    assert "Bo upvotes the second picture" in done.stdout
+    pictures = sorted((terminal.folder / "demo/pictures").glob("*.png"))
+    assert len(pictures) == 8
+    for path in pictures:
+        with Image.open(path) as picture:
+            picture.load()
+    transcript = (terminal.folder / "demo/transcript.md").read_text()
+    assert "[2 · 1]" in transcript  # the vote counts
+    assert "moderators' log" in transcript
+    assert not (terminal.folder / "data").exists()  # the operator's record is not touched
+
+
+@needs_weights
+@pytest.mark.slow
+def test_the_embedded_checkpoint_draws_and_reproduces(terminal: Terminal) -> None:
+    terminal.environment["ATELIER_DEFAULT_MODEL"] = "atelier-emoji"
+    terminal.environment["OMP_NUM_THREADS"] = "1"
+    (first,) = terminal.imagine("a red apple", "--seed", "7", "--out", "A")
+    (second,) = terminal.imagine("a red apple", "--seed", "7", "--out", "A")
+    assert first["sha256"] == second["sha256"]
+    drawn = terminal.imagine("a red apple", "--seed", "7", "--images", "4", "--out", "B")
+    assert drawn[0]["sha256"] == first["sha256"]  # company changes no bit
+    assert "identical" in terminal.atelier("reproduce", str(drawn[1]["image_id"])).stdout
