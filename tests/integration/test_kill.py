@@ -235,6 +235,19 @@ async def test_a_job_that_the_bot_died_with_twice_fails_with_a_sentence(life: Li
     life.assert_nothing_lost()
 
 
+async def test_a_question_is_answered_in_the_bots_next_life(life: Life) -> None:
+    asked = await life.discord.slash(11, "imagine", prompt="waits for an answer about consent")
+    question = await life.answer(asked)
+    job_id = life.jobs()[-1]["id"]
+    assert life.job(job_id)["state"] == "held"
+    await life.kill()
+    await life.start()
+    assert life.job(job_id)["state"] == "held"
+    await life.discord.click(11, question, "Save")
+    await life.in_state(job_id, "posted")
+    life.assert_nothing_lost()
+
+
 async def test_being_asked_to_stop_in_the_middle_of_a_step_loses_nothing(life: Life) -> None:
     async with running(life) as job_id:
         assert await life.stop() == 0
