@@ -46,5 +46,6 @@ def _described(model: ModelSettings) -> Checkpoint:
         guidance_scale=model.guidance_scale,
         styles=model.styles,
         default_style=model.default_style,
+        honours=frozenset(model.honours),
         sha256=model.sha256,
     )

@@ -33,6 +33,8 @@ CONFIG_FILE = "atelier.toml"
 CONFIG_VARIABLE = "ATELIER_CONFIG"
 PREFIX = "ATELIER_"
 
+Ability = Literal["ar", "negative", "image", "weights", "quality", "stylize", "chaos", "tile"]
+
 
 class SettingsRefused(Exception):
     """A setting is unknown or out of range; the message names it, its place and the remedy."""
@@ -65,6 +67,11 @@ class ModelSettings(BaseModel):
         default_factory=dict, description="style name to a template that contains `{prompt}`"
     )
     default_style: str | None = Field(default=None, description="drawn when none is asked for")
+    honours: tuple[Ability, ...] = Field(
+        default=("ar", "image", "negative", "quality", "stylize"),
+        description="what of a prompt it can follow; the rest is said in the reply. Flux, for "
+        "example, takes no `negative`",
+    )
     sha256: Mapping[str, str] = Field(
         default_factory=dict, description="file in `folder` to its SHA-256, checked before loading"
     )

@@ -142,6 +142,9 @@ class WholePipeline:
             strength = max(request.strength, least)
             arguments |= {"image": [fitted], "strength": strength}
         known = inspect.signature(type(pipeline).__call__).parameters
+        if "negative_prompt" in arguments and "negative_prompt" not in known:
+            allowed = f"left out: {self.checkpoint.name} takes none"
+            raise InvalidRequest("negative_prompt", "…", allowed)
         return {name: value for name, value in arguments.items() if name in known}
 
     def _preview(self, pipeline: Any, latents: torch.Tensor) -> bytes | None:
