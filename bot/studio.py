@@ -218,7 +218,7 @@ class Studio:
             await self.store.jobs.add(
                 member_id=actor.member_id,
                 place=Place(guild_id=actor.guild_id, channel_id=ask.channel_id),
-                typed=ask.text,
+                typed=ask.text.encode(errors="replace").decode(),  # half a character is no text
                 request=each.request,
                 cost_s=estimate_cost_s(each.request, costs),
                 state=JobState.HELD if is_held else JobState.QUEUED,

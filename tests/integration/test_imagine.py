@@ -230,6 +230,7 @@ async def test_bad_prompts_get_one_private_sentence(
         "a\u202etxet kcab\u202c fox",
         "z" + "\u0300" * 200 + "algo",
         "`code` ```block``` \\escape",
+        "half a character \ud800 fox",
     ],
 )
 async def test_hostile_text_is_drawn_and_shown_harmlessly(world: World, prompt: str) -> None:
