@@ -1,0 +1,41 @@
+"""How long the command line keeps somebody waiting who has not used it today."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from generation.checkpoints import EMBEDDED, MANIFEST
+
+ROUNDS = 3
+
+
+def run() -> list[tuple[str, float, str]]:
+    """Return rows of name, value and unit."""
+    rows = [("terminal: atelier --help", _elapsed_s("--help"), "s")]
+    if (EMBEDDED / MANIFEST).is_file():
+        elapsed_s = _elapsed_s("imagine", "a red apple", "--seed", "7", "--json")
+        rows.append(("terminal: cold start of atelier imagine (≤ 12)", elapsed_s, "s"))
+    return rows
+
+
+def _elapsed_s(*arguments: str) -> float:
+    """Return the median of a few runs, each a new process with an empty record."""
+    durations_s = []
+    for _ in range(ROUNDS):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+            started_s = time.monotonic()
+            subprocess.run(
+                [sys.executable, "-m", "bot", *arguments],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=True,
+            )
+            durations_s.append(time.monotonic() - started_s)
+    return statistics.median(durations_s)
