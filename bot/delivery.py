@@ -8,6 +8,7 @@ through their interaction (it needs no permission), older ones with the bot's ow
 import asyncio
 import datetime as dt
 import io
+import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -113,25 +114,21 @@ class Delivery:
     async def post(self, job: Job) -> Job:
         """Show a rendered job's pictures and move it to posted.
 
-        Discord's failures are retried for a quarter of an hour; after that the job stays rendered
-        and the next start posts it.
-
-        Returns:
-            The job, posted, or still rendered if Discord could not be reached.
+        Discord's failures are retried until it takes the message, or this life of the bot ends;
+        the next one then goes on.
         """
         async with self._lock(job.id):
-            for pause_s in (*RETRY_AFTER_S, None):
+            for pause_s in itertools.chain(RETRY_AFTER_S, itertools.repeat(RETRY_AFTER_S[-1])):
                 job = await self._store.jobs.get(job.id)
                 if job.state is not JobState.RENDERED:
                     return job
                 try:
                     await self._show_pictures(job)
                 except Unreachable as gone:
+                    log.warning("delivered_to_nobody", extra={"job_id": job.id, "cause": str(gone)})
                     return await self._posted(job, f"delivered to nobody: {gone}")
                 except (discord.HTTPException, OSError) as failure:
                     log.warning("post_failed", extra={"job_id": job.id, "cause": str(failure)})
-                    if pause_s is None:
-                        return job
                     await asyncio.sleep(pause_s)
                 else:
                     return await self._posted(job, None)
@@ -266,7 +263,7 @@ class Delivery:
 
 def _final(failure: discord.HTTPException) -> Exception:
     """Return what to raise: `Unreachable` where trying again can never help."""
-    if failure.code in UNREACHABLE or failure.status == 404:
+    if failure.code in UNREACHABLE or failure.status in {400, 404}:
         return Unreachable(failure.text or str(failure.code))
     return failure
 

@@ -102,7 +102,7 @@ class Studio:
         """Check, resolve and record what someone asks for.
 
         A job that needs an answer first is held; the others are queued in the record, and stand in
-        line once `release` is called, after their message was sent.
+        line once `line_up` is called, after their message was sent.
 
         Args:
             actor: Who asks.
@@ -162,19 +162,29 @@ class Studio:
             raise Gone("That request is no longer waiting. Please send the command again.")
         return jobs
 
-    async def release(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
-        """Put jobs in line; the first one's message stands by now, the delivery sends the rest."""
-        queued = []
-        for job in jobs:
-            fresh = await self.job(job.id)
-            if fresh.state is JobState.HELD:
-                fresh = await self.store.jobs.move(
+    async def claim(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
+        """Queue held jobs in the record, so that a second click finds nothing left to queue.
+
+        Raises:
+            TransitionRefused: Somebody was faster.
+        """
+        return tuple(
+            [
+                await self.store.jobs.move(
                     job.id, expected=JobState.HELD, to=JobState.QUEUED, now=now()
                 )
+                if job.state is JobState.HELD
+                else job
+                for job in jobs
+            ]
+        )
+
+    async def line_up(self, jobs: Sequence[Job]) -> None:
+        """Put queued jobs in line; the first messages stand by now, the delivery sends the rest."""
+        for job in jobs:
+            fresh = await self.job(job.id)
             if fresh.state is JobState.QUEUED:  # or cancelled meanwhile
                 await self.dispatcher.push(fresh)
-                queued.append(fresh)
-        return tuple(queued)
 
     async def dismiss(self, jobs: Sequence[Job], reason: str) -> None:
         """Cancel held jobs that nobody wants any more."""

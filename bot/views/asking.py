@@ -34,7 +34,8 @@ async def proceed(
     """
     span = (submission.jobs[0].id, submission.jobs[-1].id)
     if not submission.needs_consent and not submission.needs_confirmation:
-        await stand(interaction, submission.jobs, is_open=is_open)
+        jobs = await interaction.client.studio.claim(submission.jobs)
+        await stand(interaction, jobs, is_open=is_open)
         return
     if is_open:
         await withdraw_message(interaction)
@@ -46,7 +47,7 @@ async def proceed(
 
 
 async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool = False) -> None:
-    """Send the jobs' messages and put them in line.
+    """Send the messages of queued jobs and put them in line.
 
     The first message is the answer to the interaction. If Discord does not take it, the jobs
     stand in line all the same, and the delivery sends their messages itself.
@@ -66,7 +67,7 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
             )
             await studio.store.jobs.set_place(job.id, place)
     finally:
-        await studio.release(jobs)
+        await studio.line_up(jobs)
 
 
 async def open_message(interaction: Interaction, text: str) -> None:
@@ -142,7 +143,7 @@ async def save_consent(interaction: Interaction, press: Press) -> None:
     await studio.answer_consent(actor, given, interaction.id)
     chosen = [label for (_, label), on in zip(CONSENT.choices, given.values(), strict=True) if on]
     saved = f"Saved: {'; '.join(chosen) or 'all three are off'}. Change it any time: `/consent`."
-    await interaction.response.edit_message(view=_note(saved))
+    await _note_instead(interaction, saved)
     if first_id:
         jobs = await studio.held(actor, first_id, last_id)
         await proceed(interaction, studio.confirmed(jobs))
@@ -167,9 +168,10 @@ def _confirmation(count: int, first_id: int, last_id: int) -> discord.ui.LayoutV
 
 async def confirm(interaction: Interaction, press: Press) -> None:
     """Draw the many jobs that waited for a yes."""
-    actor = await actor_of(interaction)
-    jobs = await interaction.client.studio.held(actor, *press.numbers)
-    await interaction.response.edit_message(view=_note(f"{len(jobs)} jobs are on their way."))
+    studio = interaction.client.studio
+    held = await studio.held(await actor_of(interaction), *press.numbers)
+    jobs = await studio.claim(held)
+    await _note_instead(interaction, f"{len(jobs)} jobs are on their way.")
     await stand(interaction, jobs)
 
 
@@ -178,7 +180,15 @@ async def dismiss(interaction: Interaction, press: Press) -> None:
     studio = interaction.client.studio
     jobs = await studio.held(await actor_of(interaction), *press.numbers)
     await studio.dismiss(jobs, "withdrawn before the start")
-    await interaction.response.edit_message(view=_note("Nothing was drawn."))
+    await _note_instead(interaction, "Nothing was drawn.")
+
+
+async def _note_instead(interaction: Interaction, text: str) -> None:
+    """Replace a question by what became of it; what was decided holds even if Discord will not."""
+    try:
+        await interaction.response.edit_message(view=_note(text))
+    except discord.HTTPException as missed:
+        log.warning("answer_not_shown", extra={"cause": str(missed)})
 
 
 def _note(text: str) -> discord.ui.LayoutView:
