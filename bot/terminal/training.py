@@ -1,6 +1,8 @@
 """`atelier data build` and `atelier train`: the recipe that made the embedded checkpoint."""
 
+import contextlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +32,7 @@ def build(recipe: RecipeFile = None, work: WorkFolder = Path("build/training")) 
     chosen = _recipe(recipe)
     from generation.training import dataset
 
-    with _Bars() as bars:
+    with _Bars() as bars, _source_errors():
         summary = dataset.build(work, chosen, bars.report)
     typer.echo(
         f"{work}: {summary.pictures} pictures of {len(summary.concepts)} concepts in "
@@ -43,20 +45,31 @@ def train(
     recipe: RecipeFile = None,
     work: WorkFolder = Path("build/training"),
     out: Annotated[Path, typer.Option(help="The checkpoint's folder.")] = Path("build/checkpoint"),
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over instead of going on from snapshots.")
+    ] = False,
 ) -> None:
-    """Train a checkpoint by a recipe, or go on where an earlier run was stopped."""
+    """Train a checkpoint by a recipe, going on where an earlier run was stopped."""
     chosen = _recipe(recipe)
-    from generation.training import autoencoder, checkpoint, conditions, dataset, denoiser
+    from generation.training import train as training
 
-    with _Bars() as bars:
-        summary = dataset.build(work, chosen, bars.report)
-        pictures = dataset.load(work)
-        vae = autoencoder.train(work, chosen, pictures, bars.report)
-        autoencoder.train_decoder(work, chosen, pictures, vae, bars.report)
-        captions = conditions.prepare(work, chosen, pictures, bars.report)
-        unet, _ = denoiser.train(work, chosen, pictures, captions, bars.report)
-    checkpoint.export(out, chosen, unet, vae, summary.concepts, summary.looks)
-    typer.echo(f"{out}: name it in a [[models]] table, see docs/settings.md")
+    with _Bars() as bars, _source_errors():
+        summary = training.train(work, chosen, out, not fresh, bars.report)
+    typer.echo(
+        f"{out}: {summary.parameters / 1e6:.1f} M parameters, {summary.views} views of "
+        f"{summary.pictures} pictures in {summary.seconds / 60:.0f} minutes, loss {summary.loss:.4f}, "
+        f"reconstruction {summary.psnr:.1f} dB. Name it in a [[models]] table: docs/settings.md"
+    )
+
+
+@contextlib.contextmanager
+def _source_errors() -> Iterator[None]:
+    from generation.training.sources import SourceError
+
+    try:
+        yield
+    except SourceError as error:
+        raise Stop(str(error), ExitCode.UNABLE) from error
 
 
 class _Bars(Progress):
