@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT = "heartbeat"  # in the data directory; `doctor --quick` looks at its age
 HEARTBEAT_INTERVAL_S = 20.0
+RECHECK_INTERVAL_S = 0.5  # while Discord does not answer
 LOCK = "run.lock"
 
 WITHOUT_LOGIN = (
@@ -69,9 +70,10 @@ async def _serve(settings: Settings, token: str) -> None:
 async def _beat(app: App, path: Path) -> None:
     """Touch a file while Discord's gateway answers, for health checks outside the process."""
     while True:
-        if app.client.is_ready() and not app.client.is_closed():
+        is_well = app.client.is_ready() and not app.client.is_closed()
+        if is_well:
             await asyncio.to_thread(path.touch)
-        await asyncio.sleep(HEARTBEAT_INTERVAL_S)
+        await asyncio.sleep(HEARTBEAT_INTERVAL_S if is_well else RECHECK_INTERVAL_S)
 
 
 @contextlib.contextmanager
