@@ -12,7 +12,9 @@ import discord
 import pytest
 import simcord
 
+from bot.actors import Actor
 from bot.app import App, open_app
+from bot.demo.stage import Outside
 from bot.failures import sentence
 from bot.settings import Settings
 from generation.jobs import Job, JobState
@@ -20,18 +22,6 @@ from storage.consent import Scope
 
 ALL_ON = dict.fromkeys(Scope, True)
 WAIT_S = 30.0
-
-
-class Gate:
-    """Declares waits for the worker to the simulated Discord, once there is one."""
-
-    def __init__(self) -> None:
-        self.env: simcord.Env | None = None
-
-    async def __call__(self, awaitable: Awaitable[Any], what: str) -> Any:
-        if self.env is None:
-            return await awaitable
-        return await self.env.external_wait(awaitable, reason=what)
 
 
 @dataclasses.dataclass
@@ -47,7 +37,7 @@ class World:
     mod: Any
     stack: contextlib.AsyncExitStack
     settings: Settings
-    gate: Gate
+    gate: Outside
 
     async def until(
         self, condition: Callable[[], Awaitable[Any]], what: str, timeout_s: float = WAIT_S
@@ -74,8 +64,6 @@ class World:
         """Answer the consent question without the clicks."""
         given = {scope: answers.get(scope.value, True) for scope in Scope}
         for member in members:
-            from bot.actors import Actor
-
             await self.app.studio.answer_consent(Actor(member.id, self.guild.id), given, 1)
 
     async def imagine(self, member: Any, prompt: str, **options: Any) -> Job:
@@ -93,7 +81,7 @@ class World:
 
     async def restart(self) -> None:
         """End the bot and start a new one on the same data and the same Discord."""
-        gate = Gate()
+        gate = Outside()
         old = self.stack.pop_all()
         fresh = contextlib.AsyncExitStack()
         # The old life must let go of its worker and database before the next one opens them.
@@ -116,22 +104,6 @@ def buttons(message: discord.Message) -> dict[str, str]:
     }
 
 
-def text_of(message: Any) -> str:
-    """Return all text that a message shows, whichever components hold it."""
-
-    def walk(component: Any) -> list[str]:
-        if isinstance(component, list):
-            return [text for each in component for text in walk(each)]
-        found = [component["content"]] if component.get("type") == 10 else []
-        for key in ("components", "accessory", "component"):
-            if key in component:
-                found += walk(component[key])
-        return found
-
-    raw = [c if isinstance(c, dict) else c.to_dict() for c in message.components]
-    return "\n".join([message.content or "", *walk(raw)])
-
-
 def is_explained(error: BaseException) -> bool:
     """Whether an error was answered with a sentence for the person who caused it."""
     if isinstance(error, discord.app_commands.CommandInvokeError):
@@ -150,7 +122,7 @@ async def open_world(directory: Path, **overrides: Any) -> AsyncIterator[World]:
         **overrides,
     }
     settings = Settings(**values)
-    gate = Gate()
+    gate = Outside()
     stack = contextlib.AsyncExitStack()
     app = await stack.enter_async_context(open_app(settings, outside=gate))
     env = simcord.Env(app.client, settle_timeout=20.0)

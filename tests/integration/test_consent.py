@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from bot.demo.stage import text_of
 from bot.messages import CONSENT
 from generation.jobs import Job, JobState
 from storage.consent import ConsentRecord, Scope
-from tests.integration.conftest import World, buttons, text_of
+from tests.integration.conftest import World, buttons
 
 
 async def history(world: World, member: Any) -> list[ConsentRecord]:

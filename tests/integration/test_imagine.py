@@ -8,10 +8,11 @@ import discord
 import pytest
 from PIL import Image as Pillow
 
+from bot.demo.stage import text_of
 from bot.views.press import Action, Press
 from generation.jobs import Job, JobState
 from generation.requests import ImageToImage
-from tests.integration.conftest import World, buttons, text_of
+from tests.integration.conftest import World, buttons
 
 
 async def test_the_acknowledgement_becomes_the_result(world: World) -> None:

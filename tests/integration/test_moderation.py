@@ -12,6 +12,7 @@ import simcord
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.demo.stage import text_of
 from bot.failures import Refused
 from bot.records import safe_cell
 from bot.searches import MAX_TEXT, STATES, Search, search_from, search_of
@@ -20,7 +21,7 @@ from generation.checkpoints import PATTERN
 from generation.jobs import Job, JobState, Place
 from generation.requests import TextToImage, WeightedPrompt
 from storage.moderation import ActionKind
-from tests.integration.conftest import World, text_of
+from tests.integration.conftest import World
 
 NOW = dt.datetime(2026, 3, 31, 12, tzinfo=dt.UTC)
 

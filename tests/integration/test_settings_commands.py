@@ -6,11 +6,12 @@ import discord
 import pytest
 
 from bot.actors import Actor
+from bot.demo.stage import text_of
 from bot.flags import FLAGS
 from bot.studio import Ask
 from generation.jobs import JobState
 from storage.settings import GuildSettings, MemberSettings
-from tests.integration.conftest import World, text_of
+from tests.integration.conftest import World
 
 
 @pytest.fixture
