@@ -204,7 +204,7 @@ def _token(settings: Settings) -> Check:
 
 async def _online(token: str) -> AsyncIterator[Check]:
     """Log in, without connecting, and look at every server's permissions."""
-    async with discord.Client(intents=discord.Intents.none()) as client:
+    async with discord.Client(intents=discord.Intents(guilds=True)) as client:
         try:
             await client.login(token)
             application = await client.application_info()
