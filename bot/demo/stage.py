@@ -112,6 +112,8 @@ async def open_stage(settings: Settings, console: Console) -> AsyncIterator[Stag
 async def _people(app: App, env: simcord.Env, console: Console) -> Stage:
     # The simulation begins at its own New Year; people expect today.
     await env.advance_time((dt.datetime.now(dt.UTC) - env.now()).total_seconds())
+    if (bot := app.client.user) is not None:
+        await bot.edit(username="Atelier")
     guild = env.create_guild("Atelier demo")
     channel = guild.create_text_channel("pictures", topic="Try /imagine, /log, /consent and /help")
     moderators = guild.create_role(
