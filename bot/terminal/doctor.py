@@ -28,6 +28,7 @@ from generation.errors import GenerationError
 from storage.errors import StorageError
 from storage.store import Store
 
+LEAST_COLUMNS = 120
 MIN_FREE_BYTES = 2**30  # about ten thousand pictures
 HEARTBEAT_TOO_OLD_S = 4 * HEARTBEAT_INTERVAL_S
 PREVIEW_MODULES = ("simcord", "aiohttp", "markdown_it", "linkify_it", "regex")
@@ -63,7 +64,9 @@ def doctor(
 ) -> None:
     """Check settings, record, checkpoints, device, worker and token; exit 1 if anything fails."""
     checks = asyncio.run(_collect(context, online=online, quick=quick))
-    Console(soft_wrap=True).print(_table(checks))
+    console = Console()
+    console.width = max(console.width, LEAST_COLUMNS)  # a health check's log has no width
+    console.print(_table(checks))
     has_failed = any(check.verdict is Verdict.FAILED for check in checks)
     raise typer.Exit(ExitCode.NO if has_failed else ExitCode.OK)
 

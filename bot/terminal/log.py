@@ -21,6 +21,7 @@ from generation.jobs import Job, JobState
 from storage.store import Store
 
 BATCH = 500
+LEAST_COLUMNS = 120
 
 
 class Format(StrEnum):
@@ -60,7 +61,9 @@ async def _log(settings: Settings, search: Search, how: Format, limit: int) -> N
         jobs = _newest(store, search, limit)
         match how:
             case Format.TABLE:
-                Console().print(_table([job async for job in jobs]))
+                console = Console()
+                console.width = max(console.width, LEAST_COLUMNS)  # a file has no width of its own
+                console.print(_table([job async for job in jobs]))
             case Format.JSONL:
                 async for job in jobs:
                     typer.echo((await gather(store, job)).to_json(indent=None))

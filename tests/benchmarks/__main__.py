@@ -9,12 +9,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+LEAST_COLUMNS = 110
 _BAR = re.compile(r"\s*\((?:≤|at most) (?P<bar>[0-9.]+)\)")
 
 
 def main(names: list[str]) -> None:
     """Measure and print; a missed bar is shown, not punished: the machine may be busy."""
-    console = Console(soft_wrap=True)
+    console = Console()
+    console.width = max(console.width, LEAST_COLUMNS)  # a file has no width of its own
     table = Table("what", "measured", "unit", "bar", "")
     for column in (1, 3):
         table.columns[column].justify = "right"
