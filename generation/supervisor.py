@@ -257,7 +257,7 @@ async def _spawn() -> asyncio.subprocess.Process:
             start_new_session=True,
             limit=READ_BYTES,
             env={
-                **os.environ,
+                **{name: value for name, value in os.environ.items() if "TOKEN" not in name},
                 "PYTHONPATH": os.pathsep.join(paths),
                 "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # must stand before CUDA starts
             },
