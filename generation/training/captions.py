@@ -26,7 +26,7 @@ def with_article(name: str) -> str:
     >>> with_article("owl"), with_article("grapes"), with_article("red apple")
     ('an owl', 'grapes', 'a red apple')
     """
-    last_word = name.split()[-1].lower()
+    last_word = name.rsplit(maxsplit=1)[-1].lower()
     is_plural = last_word.endswith(PLURAL_ENDINGS) and not last_word.endswith(SINGULAR_ENDINGS)
     if is_plural or name.lower() in MASS_NOUNS or name[0].isdigit():
         return name

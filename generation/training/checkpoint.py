@@ -63,7 +63,7 @@ def load(directory: Path) -> StableDiffusionPipeline:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-        torch_dtype=torch.float32,
+        dtype=torch.float32,
     )
     loaded.set_progress_bar_config(disable=True)
     return loaded
@@ -92,6 +92,8 @@ def export(
     unet.to(STORAGE_DTYPE).save_pretrained(out / "unet")
     vae.to(STORAGE_DTYPE).save_pretrained(out / "vae")
     scheduler().save_pretrained(out / "scheduler")
+    for part in ("unet", "vae"):
+        _drop_config_keys(out / part / "config.json")
     index = {
         "_class_name": "StableDiffusionPipeline",
         "_diffusers_version": diffusers.__version__,
@@ -129,6 +131,14 @@ def sha256_of(path: Path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _drop_config_keys(path: Path) -> None:
+    """Remove where the weights lay before, and a key that AutoencoderTiny writes but warns about."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("_name_or_path", "block_out_channels" if path.parent.name == "vae" else ""):
+        config.pop(key, None)
+    _write_json(path, config)
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -18,7 +18,6 @@ from generation.training.sources import Drawing, Progress
 
 INDEX = "dataset.json"
 PICTURES = "pictures.npy"
-SOURCES = "sources"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +141,7 @@ def _collect(directory: Path, recipe: Recipe, report: Progress) -> list[Drawing]
     found: list[Drawing] = []
     for number, source in enumerate(recipe.sources):
         report("collect", number, len(recipe.sources), source.look)
-        found += sources.drawings(source, recipe.concepts, directory / SOURCES)
+        found += sources.drawings(source, recipe.concepts, directory)
     report("collect", len(recipe.sources), len(recipe.sources), f"{len(found)} drawings")
     return found
 
@@ -155,7 +154,7 @@ def _caption(
     if wording.package:
         names = sources.word_list(
             sources.fetch_package(
-                wording.package, wording.version, wording.sha256, directory / SOURCES
+                wording.package, wording.version, wording.sha256, directory / sources.CACHE
             ),
             recipe.concepts,
         )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class MasterWeights:
         self.masters = [p.detach().float().clone() for p in trainable]
         self.averages = [m.clone() for m in self.masters] if ema_decay else []
         module.to(COMPUTE_DTYPE)
-        self.weights = [p for p in module.parameters() if p.requires_grad]
+        self.weights: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.masters, learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
         )
@@ -53,7 +54,8 @@ class MasterWeights:
             factor: Share of the peak learning rate to use.
         """
         for master, weight in zip(self.masters, self.weights, strict=True):
-            assert weight.grad is not None
+            if weight.grad is None:
+                raise RuntimeError("a trainable weight took no part in the loss")
             # The fused optimiser walks raw memory: strides must agree, or it mixes up elements.
             master.grad = torch.empty_like(master).copy_(weight.grad)
             weight.grad = None
@@ -78,7 +80,7 @@ class MasterWeights:
             for target, source in zip(targets, self.best(), strict=True):
                 target.copy_(source)
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """Return everything a resumed run needs."""
         return {
             "masters": self.masters,
@@ -86,18 +88,14 @@ class MasterWeights:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def restore(self, state: dict[str, object]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Take up the state of an earlier run."""
-        masters, averages, optimizer = state["masters"], state["averages"], state["optimizer"]
-        assert isinstance(masters, list)
-        assert isinstance(averages, list)
-        assert isinstance(optimizer, dict)
         with torch.no_grad():
-            torch._foreach_copy_(self.masters, masters)
-            torch._foreach_copy_(self.weights, masters)
+            torch._foreach_copy_(self.masters, state["masters"])
+            torch._foreach_copy_(self.weights, state["masters"])
             if self.averages:
-                torch._foreach_copy_(self.averages, averages)
-        self.optimizer.load_state_dict(optimizer)
+                torch._foreach_copy_(self.averages, state["averages"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 @dataclass(slots=True)
@@ -136,7 +134,7 @@ class Stage:
         started_at = saved_at
         for number in range(first, self.steps):
             loss = self.loss_at(number)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.weights.step(number, self.factor_at(number))
             window.append(loss.item())
             if not math.isfinite(window[-1]):

@@ -48,7 +48,8 @@ class Source:
         package: npm package name; empty for a folder.
         version: Exact npm version; empty for a folder.
         sha256: SHA-256 of the package's tarball; empty for a folder.
-        path: Folder with `<name>.png` and optional `<name>.txt`; empty for a package.
+        path: Folder with `<name>.png` and optional `<name>.txt`, relative to the data directory;
+            empty for a package.
         licence: SPDX name, copied into the model card.
     """
 
@@ -207,8 +208,7 @@ def load(path: Path) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"{path}: {error}") from error
-    recipe = _convert(Recipe, table, path.name)
-    assert isinstance(recipe, Recipe)
+    recipe: Recipe = _convert(Recipe, table, path.name)
     _check(recipe, path.name)
     return recipe
 

@@ -17,6 +17,7 @@ from generation.training.captions import Names
 from generation.training.raster import rasterise_svg
 from generation.training.recipe import Source
 
+CACHE = "sources"
 NPM_TIMEOUT_S = 300
 VARIATION_SELECTOR = "fe0f"
 
@@ -94,9 +95,7 @@ def _npm_pack(specifier: str, destination: Path) -> None:
         )
     command = [npm, "pack", specifier, "--silent", "--pack-destination", str(destination)]
     try:
-        subprocess.run(  # noqa: S603 - fixed words and pinned names from the recipe, no shell
-            command, check=True, capture_output=True, text=True, timeout=NPM_TIMEOUT_S
-        )
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=NPM_TIMEOUT_S)
     except subprocess.CalledProcessError as error:
         last_line = (error.stderr.strip().splitlines() or ["no message"])[-1]
         raise SourceError(f"npm could not download {specifier} (offline?): {last_line}") from error
@@ -117,11 +116,16 @@ def read_member(tarball: Path, member: str) -> bytes:
     """
     with tarfile.open(tarball) as archive:
         try:
-            file = archive.extractfile(f"package/{member}")
+            return _content(archive, archive.getmember(f"package/{member}"))
         except KeyError as error:
             raise SourceError(f"{tarball.name} has no {member}") from error
-        assert file is not None
-        return file.read()
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    if file is None:
+        raise SourceError(f"{member.name} in {archive.name!s} is not a file")
+    return file.read()
 
 
 def word_list(tarball: Path, concepts: Mapping[str, str]) -> dict[str, Names]:
@@ -137,15 +141,18 @@ def word_list(tarball: Path, concepts: Mapping[str, str]) -> dict[str, Names]:
     return {name: entry for name, entry in wanted if entry is not None}
 
 
-def drawings(source: Source, concepts: Mapping[str, str], cache: Path) -> list[Drawing]:
+def drawings(source: Source, concepts: Mapping[str, str], directory: Path) -> list[Drawing]:
     """Return a source's drawings of the recipe's concepts, in the recipe's order.
+
+    Args:
+        directory: Data directory; packages are cached in it, folder sources lie in it.
 
     Raises:
         SourceError: A concept has no drawing, or the source cannot be read.
     """
     if source.kind == "folder":
-        return folder_drawings(source)
-    tarball = fetch_package(source.package, source.version, source.sha256, cache)
+        return folder_drawings(source.look, directory / source.path)
+    tarball = fetch_package(source.package, source.version, source.sha256, directory / CACHE)
     read = _iconify_drawings if source.kind == "iconify" else _asset_drawings
     renderers = read(tarball, {code_point_key(emoji) for emoji in concepts.values()})
     missing = [name for name, emoji in concepts.items() if code_point_key(emoji) not in renderers]
@@ -157,21 +164,21 @@ def drawings(source: Source, concepts: Mapping[str, str], cache: Path) -> list[D
     ]
 
 
-def folder_drawings(source: Source) -> list[Drawing]:
+def folder_drawings(look: str, folder: Path) -> list[Drawing]:
     """Read `<name>.png` files; `<name>.txt`, where present, holds the caption.
 
     Raises:
         SourceError: The folder has no PNG files.
     """
-    paths = sorted(Path(source.path).glob("*.png"))
+    paths = sorted(folder.glob("*.png"))
     if not paths:
-        raise SourceError(f"{source.path} holds no PNG files")
+        raise SourceError(f"{folder} holds no PNG files")
     found = []
     for path in paths:
         words = path.with_suffix(".txt")
         caption = words.read_text(encoding="utf-8").strip() if words.exists() else ""
         name = path.stem.replace("-", " ").replace("_", " ")
-        found.append(Drawing(name, source.look, _bitmap_renderer(path.read_bytes()), caption))
+        found.append(Drawing(name, look, _bitmap_renderer(path.read_bytes()), caption))
     return found
 
 
@@ -201,9 +208,7 @@ def _asset_drawings(tarball: Path, wanted: set[str]) -> dict[str, Callable[[int]
             key = without_selectors(path.stem)
             if path.suffix != ".webp" or key not in wanted:
                 continue
-            file = archive.extractfile(member)
-            assert file is not None
-            renderers[key] = _bitmap_renderer(file.read())
+            renderers[key] = _bitmap_renderer(_content(archive, member))
     return renderers
 
 
