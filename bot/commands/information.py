@@ -23,7 +23,7 @@ FAIRNESS = (
 )
 
 START = """### Atelier draws pictures from words
-`/imagine prompt: a fox in a teacup` · add a look with `style`, a shape with `aspect`
+`/imagine prompt: a fox` · add a look with `style`, a shape with `aspect`
 `/queue` what waits, and why · `/mysettings` your own defaults · `/consent` what others may do
 Right-click a message of mine → Apps → *Report* tells this server's moderators.
 More: `/help topic:` prompts, buttons, models, privacy"""

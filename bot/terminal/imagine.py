@@ -49,7 +49,7 @@ def imagine(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before many jobs.")] = False,
 ) -> None:
-    """Draw pictures from words, e.g. `atelier imagine "a fox in a teacup --style 3d --seed 7"`."""
+    """Draw pictures from words, e.g. `atelier imagine "a fox --style 3d --seed 7"`."""
     settings = settings_of(context, log_level="ERROR")
     flags = {"style": style, "model": model, "seed": seed, "no": negative}
     given = [f"--{flag} {value}" for flag, value in flags.items() if value is not None]

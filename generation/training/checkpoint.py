@@ -85,7 +85,7 @@ def export(
         out: Folder to write; files already there are replaced.
         unet: Converted to the storage type in place.
         vae: Converted to the storage type in place.
-        vocabulary: Concepts the model was taught.
+        vocabulary: What the model was taught: concepts, then other words for them.
         looks: Looks it was taught, in the order to show them.
     """
     out.mkdir(parents=True, exist_ok=True)

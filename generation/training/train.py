@@ -88,7 +88,8 @@ def train(
     curve.draw(losses, directory / CURVE, recipe.model.title)
     stride = max(1, len(examples.rows) // PSNR_PICTURES)
     quality = autoencoder.psnr(vae, examples, torch.arange(0, len(examples.rows), stride))
-    checkpoint.export(out, recipe, unet, vae, built.concepts, built.looks)
+    synonyms = [word for name in built.concepts for word in recipe.synonyms.get(name, ())]
+    checkpoint.export(out, recipe, unet, vae, [*built.concepts, *synonyms], built.looks)
     return TrainingSummary(
         out=out,
         concepts=len(built.concepts),
