@@ -13,12 +13,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from generation.checkpoints import EMBEDDED, MANIFEST
-
-needs_weights = pytest.mark.skipif(
-    not (EMBEDDED / MANIFEST).is_file(), reason="this checkout has no embedded checkpoint"
-)
-
 
 class Terminal:
     """A folder of one's own, and settings in the environment."""
@@ -279,7 +273,6 @@ def test_the_demo_plays_its_scene_and_keeps_what_was_drawn(terminal: Terminal) -
     assert not (terminal.folder / "data").exists()  # the operator's record is not touched
 
 
-@needs_weights
 @pytest.mark.slow
 def test_the_embedded_checkpoint_draws_and_reproduces(terminal: Terminal) -> None:
     terminal.environment["ATELIER_DEFAULT_MODEL"] = "atelier-emoji"

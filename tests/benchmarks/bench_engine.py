@@ -157,8 +157,6 @@ async def _pattern_rows() -> list[Row]:
 def run() -> list[Row]:
     """Return rows of name, value and unit."""
     rows = asyncio.run(_pattern_rows())
-    if not (EMBEDDED / "atelier.json").is_file():
-        return rows
     checkpoint = read_checkpoint(EMBEDDED)
     cold_s = asyncio.run(_first_image_s(checkpoint))
     rows.append(("worker: cold start to the first embedded image", cold_s, "s"))

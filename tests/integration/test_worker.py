@@ -267,7 +267,6 @@ async def test_every_wait_for_the_worker_is_declared_one_at_a_time():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (EMBEDDED / "atelier.json").is_file(), reason="no embedded checkpoint")
 async def test_the_embedded_checkpoint_draws_the_same_files_in_every_process():
     checkpoint = read_checkpoint(EMBEDDED)
     request = dataclasses.replace(

@@ -212,9 +212,6 @@ def test_describing_checkpoints_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-@pytest.mark.skipif(
-    not (checkpoints.EMBEDDED / "atelier.json").exists(), reason="no embedded checkpoint yet"
-)
 def test_the_embedded_checkpoint_is_what_its_manifest_says():
     checkpoint = checkpoints.read_checkpoint(checkpoints.EMBEDDED)
     assert checkpoint.name == "atelier-emoji"

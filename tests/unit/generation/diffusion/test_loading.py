@@ -134,7 +134,6 @@ def test_a_prompt_that_is_cut_off_is_not_quoted_in_the_log(copied, caplog, capsy
     assert "secret" not in printed.out + printed.err + caplog.text
 
 
-@pytest.mark.skipif(not (EMBEDDED / "atelier.json").is_file(), reason="no embedded checkpoint yet")
 def test_the_embedded_checkpoint_draws_the_same_bits_alone_and_in_company():
     checkpoint = read_checkpoint(EMBEDDED)
     technique = loading.load(checkpoint, dataclasses.replace(CHOICE, threads=2), previews=False)
