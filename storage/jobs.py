@@ -60,7 +60,6 @@ INSERT_IMAGE = f"""
   VALUES (?, ?, ?, ?, ?, ?) RETURNING {IMAGE_COLUMNS}
 """
 SET_PLACE = "UPDATE jobs SET guild_id = ?, channel_id = ?, message_id = ? WHERE id = ?"
-SET_COST = "UPDATE jobs SET cost_s = ? WHERE id = ?"
 BY_MESSAGE = f"""
   SELECT {JOB_COLUMNS} FROM jobs WHERE message_id = ? AND channel_id = ? ORDER BY id DESC LIMIT 1
 """
@@ -229,17 +228,6 @@ class Jobs:
                 await connection.execute_fetchall(KNOW_SERVER, (place.guild_id,))
             values = (place.guild_id, place.channel_id, place.message_id, job_id)
             cursor = await connection.execute(SET_PLACE, values)
-            if not cursor.rowcount:
-                raise NotFound("job", job_id)
-
-    async def set_cost(self, job_id: int, cost_s: float) -> None:
-        """Record a better estimate of the job's device-seconds.
-
-        Raises:
-            NotFound: No job has this number.
-        """
-        async with self._database.transaction() as connection:
-            cursor = await connection.execute(SET_COST, (cost_s, job_id))
             if not cursor.rowcount:
                 raise NotFound("job", job_id)
 

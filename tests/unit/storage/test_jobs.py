@@ -83,7 +83,6 @@ async def test_an_unknown_job_is_not_found(scene):
         jobs.get(99),
         jobs.move(99, expected=JobState.QUEUED, to=JobState.RUNNING, now=NOW),
         jobs.set_place(99, Place(guild_id=None, channel_id=1)),
-        jobs.set_cost(99, 1.0),
         jobs.record_rendered(99, images=[], fingerprint="{}", elapsed_s=1.0, now=NOW),
     ):
         with pytest.raises(NotFound, match="no job 99"):
@@ -253,12 +252,6 @@ async def test_a_job_with_an_unknown_parent_is_not_recorded(scene):
     with pytest.raises(NotFound, match="image 404"):
         await scene.job(parent_image_id=404)
     assert await scene.store.jobs.of_member(ALICE) == []
-
-
-async def test_a_better_estimate_replaces_the_old(scene):
-    job = await scene.job()
-    await scene.store.jobs.set_cost(job.id, 9.5)
-    assert (await scene.store.jobs.get(job.id)).cost_s == 9.5
 
 
 WRITE_FOR_EVER = textwrap.dedent("""
