@@ -292,8 +292,9 @@ class Studio:
                 f"You have {waiting} jobs waiting here and asked for {new} more; this server "
                 f"allows {guild.jobs_waiting_per_member} a member. Try again when some are done."
             )
-        if len(self.dispatcher.queue) + new > self._jobs_waiting_per_server:
-            raise Refused("The line is full. Please try again in a few minutes.")
+        in_server = await self.store.jobs.waiting_in(actor.guild_id)
+        if in_server + new > self._jobs_waiting_per_server:
+            raise Refused("This server's line is full. Please try again in a few minutes.")
 
     # Acting on a job
 

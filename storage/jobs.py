@@ -71,6 +71,10 @@ WAITING_OF = """
   SELECT count(*) FROM jobs
   WHERE member_id = ? AND state IN ('held', 'queued', 'running') AND guild_id IS ?
 """
+WAITING_IN = """
+  SELECT count(*) FROM jobs
+  WHERE state IN ('held', 'queued', 'running') AND guild_id IS ?
+"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +248,11 @@ class Jobs:
     async def waiting_of(self, member_id: int, guild_id: int | None) -> int:
         """Return how many of a member's jobs in a server are held, queued or running."""
         row = await self._database.one(WAITING_OF, (member_id, guild_id))
+        return int(row[0]) if row else 0
+
+    async def waiting_in(self, guild_id: int | None) -> int:
+        """Return how many jobs of a server are held, queued or running."""
+        row = await self._database.one(WAITING_IN, (guild_id,))
         return int(row[0]) if row else 0
 
     async def of_member(self, member_id: int) -> list[Job]:

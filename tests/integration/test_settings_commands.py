@@ -1,5 +1,6 @@
 """`/settings`, `/mysettings`, `/queue` and `/help`: what was chosen is shown and enforced."""
 
+from pathlib import Path
 from typing import Any
 
 import discord
@@ -7,11 +8,12 @@ import pytest
 
 from bot.actors import Actor
 from bot.demo.stage import text_of
+from bot.failures import Refused
 from bot.flags import FLAGS
 from bot.studio import Ask
 from generation.jobs import JobState
 from storage.settings import GuildSettings, MemberSettings
-from tests.integration.conftest import World
+from tests.integration.conftest import World, open_world
 
 
 @pytest.fixture
@@ -284,3 +286,15 @@ async def test_help_knows_every_flag_and_every_style(world: World) -> None:
     models = await told("models")
     assert all(f"`{name}`" in models for name in world.app.studio.checkpoints)
     assert all(style in models for style in world.app.studio.known_styles("pattern"))
+
+
+async def test_a_full_line_of_one_server_leaves_the_others_free(tmp_path: Path) -> None:
+    async with open_world(tmp_path / "data", jobs_waiting_per_server=2) as world:
+        submit, here, elsewhere = world.app.studio.submit, world.guild.id, world.guild.id + 1
+        ask = Ask(text="a fox", channel_id=world.channel.id)
+        # Nobody has answered about consent, so every job is held and the line stays as it is.
+        for member_id in (1, 2):
+            await submit(Actor(member_id, here), ask)
+        with pytest.raises(Refused, match="line is full"):
+            await submit(Actor(3, here), ask)
+        assert (await submit(Actor(3, elsewhere), ask)).needs_consent
