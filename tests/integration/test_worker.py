@@ -102,8 +102,9 @@ async def test_a_worker_killed_while_idle_costs_no_job():
         await supervisor.start()
         killed = supervisor.pid
         os.kill(killed, signal.SIGKILL)
-        psutil.wait_procs([psutil.Process(killed)] if psutil.pid_exists(killed) else [], timeout=5)
-        await asyncio.sleep(0.05)  # for the pipe's end to arrive
+        async with asyncio.timeout(5):  # until the event loop has heard of it
+            while supervisor._process.returncode is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         assert isinstance(finished(await render(supervisor, Order(1, REQUEST)))[1], ImagesDone)
         assert supervisor.pid != killed
 
