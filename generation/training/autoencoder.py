@@ -10,7 +10,7 @@ from diffusers.models.autoencoders.vae import AutoencoderTinyBlock
 from torch import Tensor, nn
 
 from generation.training.dataset import Dataset
-from generation.training.loop import (
+from generation.training.stage import (
     COMPUTE_DTYPE,
     MasterWeights,
     Stage,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from generation.training.loop import LOSS_WINDOW
+from generation.training.stage import LOSS_WINDOW
 
 
 def draw(losses: Sequence[float], path: Path, title: str) -> None:

@@ -13,7 +13,7 @@ from generation.training import conditions
 from generation.training.autoencoder import LATENTS
 from generation.training.conditions import Conditions
 from generation.training.dataset import Dataset
-from generation.training.loop import (
+from generation.training.stage import (
     COMPUTE_DTYPE,
     MasterWeights,
     Stage,

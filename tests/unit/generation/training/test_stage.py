@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from generation.training.loop import MasterWeights, Stage, generator_at, trapezoid
+from generation.training.stage import MasterWeights, Stage, generator_at, trapezoid
 
 
 def silent(stage: str, done: int, total: int, note: str = "") -> None:

@@ -1,0 +1,1 @@
+"""Judging a checkpoint: figures beside reference points, a report, and people."""

@@ -1,0 +1,1 @@
+"""From openly licensed drawings to captioned, cleaned, split pictures on disk."""

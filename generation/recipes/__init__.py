@@ -1,0 +1,1 @@
+"""Training recipes, one folder a preset, and what reads them."""
