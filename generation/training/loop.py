@@ -111,7 +111,8 @@ class Player:
     Attributes:
         modules: Trained together; gradients reach them only during their own turn.
         losses: Step number and batch size to loss terms by name; draws its own batch from
-            `generator_at(seed, step)`. May leave out terms of weight 0.
+            `generator_at(seed, step)`. May leave out terms at some steps; without any, the player
+            sits this turn out.
         terms: Weight of every loss term.
     """
 
@@ -129,6 +130,7 @@ class _State:
 
     step: int = 0
     batch_size: int = 0
+    views: int = 0
     best_step: int = 0
     best_loss: float = math.inf
     worse_in_a_row: int = 0
@@ -200,6 +202,7 @@ class Loop:
         self._factors = {p.name: p.schedule.factor_at(steps) for p in players}
         self._best: dict[str, list[Tensor]] = {}
         self._state = _State(batch_size=run.batch_size)
+        self._drawn = 0  # points of the curve that are in its picture
         self._snapshots = snapshots.Snapshots(folder)
         if run.compile and place.device.type == "cuda":
             for player in players:
@@ -237,7 +240,7 @@ class Loop:
         return Outcome(
             steps=state.step,
             kept_step=state.best_step if self._best else state.step,
-            views=state.step * state.batch_size,
+            views=state.views,
             curve=tuple(state.curve),
             seconds=time.monotonic() - started_at,
         )
@@ -250,9 +253,9 @@ class Loop:
             values.update(self._turn(player, number, report))
         state.window.append(values)
         state.step = number + 1
+        state.views += state.batch_size
         if state.step % self.settings.log_every == 0:
-            means = {key: sum(v[key] for v in state.window) / len(state.window) for key in values}
-            state.curve.append({"step": state.step, **means})
+            state.curve.append({"step": state.step, **_means(state.window)})
             state.window.clear()
         if self.validate and self._is_time(self.settings.validate_every):
             self._validate(self.validate)
@@ -272,6 +275,8 @@ class Loop:
             for name, weights in self.weights.items():
                 stack.enter_context(weights.listening(is_on=name == player.name))
             terms = self._backward(player, number, report)
+        if not terms:
+            return {}
         values = {name: term.item() for name, term in terms.items()}
         for name, value in values.items():
             if not math.isfinite(value):
@@ -288,6 +293,8 @@ class Loop:
             try:
                 terms = player.losses(number, size)
                 self._check_terms(player, terms)
+                if not terms:
+                    return terms
                 total = torch.stack([player.terms[name] * terms[name] for name in terms]).sum()
                 total.backward()
                 return terms
@@ -311,8 +318,7 @@ class Loop:
             )
 
     def _check_terms(self, player: Player, terms: Mapping[str, Tensor]) -> None:
-        wanted = {name for name, weight in player.terms.items() if weight}
-        if not set(terms) <= set(player.terms) or not wanted <= set(terms):
+        if not set(terms) <= set(player.terms):
             raise TrainingStopped(
                 f"{self.title}: the recipe weighs the loss terms {sorted(player.terms)}, but"
                 f" {player.name} computes {sorted(terms)}; correct the recipe's loss table"
@@ -363,8 +369,10 @@ class Loop:
         state = self._state
         try:
             self._snapshots.write(state.step, dataclasses.asdict(state), self._tensors())
-            curve.write_csv(state.curve, self.folder / CURVE_CSV)
-            curve.draw(state.curve, self.folder / CURVE_PNG, self.title, state.best_step)
+            if len(state.curve) > self._drawn:
+                self._drawn = len(state.curve)
+                curve.write_csv(state.curve, self.folder / CURVE_CSV)
+                curve.draw(state.curve, self.folder / CURVE_PNG, self.title, state.best_step)
         except (OSError, SafetensorError) as error:
             if not snapshots.is_disk_full(error):
                 raise
@@ -412,6 +420,13 @@ def forget(folder: Path) -> None:
     shutil.rmtree(folder / SHEETS, ignore_errors=True)
     for name in (CURVE_CSV, CURVE_PNG):
         (folder / name).unlink(missing_ok=True)
+
+
+def _means(window: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of every value over the steps that have it."""
+    keys = dict.fromkeys(key for values in window for key in values)
+    found = {key: [values[key] for values in window if key in values] for key in keys}
+    return {key: sum(numbers) / len(numbers) for key, numbers in found.items()}
 
 
 def _of(player: str, tensors: Mapping[str, Any]) -> dict[str, Tensor]:
