@@ -129,6 +129,7 @@ class _State:
     """What a resumed run needs besides tensors; plain JSON."""
 
     step: int = 0
+    fingerprint: str = ""
     batch_size: int = 0
     views: int = 0
     best_step: int = 0
@@ -174,9 +175,10 @@ class Loop:
         steps: See `Run.total_steps`.
         validate: Computes losses on unseen pictures with the averaged weights; the first decides.
         draw_sheet: Draws the sample sheet with the averaged weights.
+        fingerprint: Of the data; a snapshot made on other data is not taken up.
 
     Raises:
-        TrainingStopped: The snapshot in `folder` belongs to another model.
+        TrainingStopped: The snapshot in `folder` belongs to another model or other data.
     """
 
     def __init__(
@@ -189,6 +191,7 @@ class Loop:
         steps: int,
         validate: Validate | None = None,
         draw_sheet: DrawSheet | None = None,
+        fingerprint: str = "",
     ) -> None:
         self.title, self.folder, self.settings, self.place = title, folder, run, place
         self.players, self.steps = tuple(players), steps
@@ -201,7 +204,7 @@ class Loop:
         }
         self._factors = {p.name: p.schedule.factor_at(steps) for p in players}
         self._best: dict[str, list[Tensor]] = {}
-        self._state = _State(batch_size=run.batch_size)
+        self._state = _State(batch_size=run.batch_size, fingerprint=fingerprint)
         self._drawn = 0  # points of the curve that are in its picture
         self._snapshots = snapshots.Snapshots(folder)
         if run.compile and place.device.type == "cuda":
@@ -399,6 +402,8 @@ class Loop:
             return
         try:
             state, files = snapshots.read(last)
+            if state["fingerprint"] != self._state.fingerprint:
+                raise ValueError("it was trained on other data")
             self._state = _State(**state)
             for player, weights in self.weights.items():
                 own = {name: _of(player, tensors) for name, tensors in files.items()}

@@ -246,6 +246,14 @@ def test_snapshot_of_another_model_is_refused_with_advice(tmp_path: Path) -> Non
         toy_loop(tmp_path, SHORT, toy=other)
 
 
+def test_snapshot_made_on_other_data_is_refused_with_advice(tmp_path: Path) -> None:
+    toy = Toy()
+    both = players(toy, Optimizer())
+    Loop("toy", tmp_path, SHORT, FLOAT32, both, SHORT.steps, fingerprint="old").run(silent)
+    with pytest.raises(TrainingStopped, match=r"other data.*--fresh"):
+        Loop("toy", tmp_path, SHORT, FLOAT32, both, SHORT.steps, fingerprint="new")
+
+
 def test_forgotten_run_starts_over(tmp_path: Path) -> None:
     toy_loop(tmp_path, SHORT).run(silent)
     loop.forget(tmp_path)
