@@ -1,0 +1,370 @@
+"""A small contrastive model of pictures and captions: it judges checkpoints and is a loss's eye."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from generation.dataset.augment import Augmentation, plain, varied
+from generation.dataset.stored import Dataset, load
+from generation.metrics.retrieval import recall_at_1
+from generation.progress import Progress
+from generation.training import manifest, sentences, sheet
+from generation.training.contrast import Captions, contrastive_loss, plain_caption
+from generation.training.loop import Loop, Player, Run, TrainingStopped, generator_at, place
+from generation.training.optimizers import Optimizer, Schedule
+from generation.training.work import Work
+
+KIND = "scorer"
+SHEET = "sheet.png"
+RECALL_AMONG = 100
+MEASURE_BATCH = 64
+SHEET_PICTURES, SHEET_COLUMNS, SHEET_SIDE_PX = 24, 6, 128
+FIRST_SCALE, HIGHEST_SCALE = 1 / 0.07, 100.0  # CLIP's
+CHANNELS_PER_GROUP = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorerRecipe:
+    """How to train the scorer.
+
+    Attributes:
+        side_px: Side of the pictures it looks at.
+        widths: Channels of each stage, multiples of 8; every stage halves the side.
+        blocks: Residual blocks a stage.
+        embedding_size: Of the space that pictures and captions share.
+        phrasings: Most wordings of one picture that are trained on.
+        lookless: Share of captions that name no look.
+        terms: Weights of `contrastive` and `look`.
+    """
+
+    side_px: int
+    widths: tuple[int, ...]
+    blocks: int = 1
+    embedding_size: int = 128
+    phrasings: int = 4
+    lookless: float = 0.2
+    terms: Mapping[str, float] = field(default_factory=lambda: {"contrastive": 1.0, "look": 0.5})
+    run: Run = field(default_factory=Run)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        if not self.widths or any(width % CHANNELS_PER_GROUP for width in self.widths):
+            raise ValueError(f"widths must be multiples of {CHANNELS_PER_GROUP}: {self.widths}")
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*_convolution(width, width), *_convolution(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    """Return a convolution that keeps no running statistics."""
+    return (
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.GroupNorm(outputs // CHANNELS_PER_GROUP, outputs),
+        nn.SiLU(),
+    )
+
+
+class Scorer(ModelMixin, ConfigMixin):
+    """Pictures and captions in one space, and which look a picture has.
+
+    The text side is the frozen shipped sentence encoder, which is not part of the weights, and a
+    learned projection. Pictures are float, (n, 3, height, width) in [-1, 1].
+
+    Args:
+        looks: What `look_logits` tells apart, in this order.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        side_px: int = 64,
+        widths: Sequence[int] = (32, 64, 128, 192),
+        blocks: int = 1,
+        embedding_size: int = 128,
+        looks: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.side_px, self.looks = side_px, tuple(looks)
+        self.feature_size = widths[-1]
+        self.trunk = nn.ModuleList(
+            nn.Sequential(
+                *_convolution(before, width, stride=2), *(_Residual(width) for _ in range(blocks))
+            )
+            for before, width in zip((3, *widths), widths, strict=False)
+        )
+        self.picture_head = nn.Linear(self.feature_size, embedding_size)
+        self.text_head = nn.Linear(sentences.SIZE, embedding_size)
+        self.look_head = nn.Linear(self.feature_size, len(looks))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """What cosines are multiplied by to be logits, float32."""
+        return self.log_scale.float().exp().clamp(max=HIGHEST_SCALE)
+
+    def stages(self, pictures: Tensor) -> list[Tensor]:
+        """Return the maps after each stage, fine to coarse, at the pictures' own size."""
+        maps = []
+        x = pictures.to(self.dtype)
+        for stage in self.trunk:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return what the metrics compare: the trunk's mean over the picture, float32 (n, d)."""
+        side = (self.side_px, self.side_px)
+        if pictures.shape[-2:] != side:
+            pictures = functional.interpolate(
+                pictures.float(), side, mode="bilinear", antialias=True
+            )
+        return self.stages(pictures)[-1].mean((2, 3)).float()
+
+    def embed_features(self, features: Tensor) -> Tensor:
+        """Return unit vectors of pictures, float32 (n, embedding size)."""
+        return functional.normalize(self.picture_head(features.to(self.dtype)).float(), dim=1)
+
+    def embed_pictures(self, pictures: Tensor) -> Tensor:
+        """Return unit vectors, float32 (n, embedding size)."""
+        return self.embed_features(self.features(pictures))
+
+    def embed_sentences(self, states: Tensor) -> Tensor:
+        """Return unit vectors for sentence states (n, 384), float32 (n, embedding size)."""
+        return functional.normalize(self.text_head(states.to(self.dtype)).float(), dim=1)
+
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """Return unit vectors of captions, float32 (n, embedding size)."""
+        return self.embed_sentences(sentences.encode(texts, self.device))
+
+    def look_logits(self, pictures: Tensor) -> Tensor:
+        """Return how much each picture looks like each of `looks`, float32 (n, looks)."""
+        return self.look_head(self.features(pictures).to(self.dtype)).float()
+
+    def forward(self, pictures: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits of captions against pictures, and of looks, from one pass."""
+        features = self.features(pictures)
+        similarities = self.embed_sentences(states) @ self.embed_features(features).T
+        looks = self.look_head(features.to(self.dtype)).float()
+        return self.logit_scale * similarities, looks
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerFigures:
+    """How good a scorer is on pictures that it was not trained on.
+
+    Attributes:
+        recall: Chance that a picture's own caption beats 99 others (fewer if there are fewer).
+        recall_by_chance: The same for guessing.
+        look_accuracy: Share of pictures whose look it tells.
+        pictures: How many pictures these are.
+    """
+
+    recall: float
+    recall_by_chance: float
+    look_accuracy: float
+    pictures: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerSummary:
+    """What training left behind.
+
+    Attributes:
+        steps: Taken in all.
+        kept_step: Whose weights were exported.
+        seconds: Wall clock since the start or the resumption.
+    """
+
+    checkpoint: Path
+    figures: ScorerFigures
+    steps: int
+    kept_step: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerTraining:
+    """A scorer that is ready to be trained.
+
+    Attributes:
+        held_out: Row numbers that it must not see, int64.
+    """
+
+    loop: Loop
+    scorer: Scorer
+    captions: Captions
+    held_out: Tensor
+
+
+def create(recipe: ScorerRecipe, looks: Sequence[str]) -> Scorer:
+    """Return an untrained scorer."""
+    with torch.random.fork_rng():
+        torch.random.manual_seed(recipe.run.seed)  # initial weights only, forked
+        return Scorer(recipe.side_px, recipe.widths, recipe.blocks, recipe.embedding_size, looks)
+
+
+def read(folder: Path) -> Scorer:
+    """Open an exported scorer, in float32 and evaluation mode.
+
+    Raises:
+        CheckpointMissing: There is none, or it is damaged.
+    """
+    manifest.read(folder, KIND)
+    return Scorer.from_pretrained(folder).float().eval()
+
+
+def prepare(work: Work, recipe: ScorerRecipe, dataset: Dataset, report: Progress) -> ScorerTraining:
+    """Encode the captions and set the loop up.
+
+    Raises:
+        TrainingStopped: The dataset holds no pictures back from the scorer.
+    """
+    is_held_out = torch.tensor([row.is_unseen_by_scorer for row in dataset.rows])
+    seen, held_out = (~is_held_out).nonzero()[:, 0], is_held_out.nonzero()[:, 0]
+    if not len(held_out) or not len(seen):
+        raise TrainingStopped(
+            "the dataset holds no pictures back to test the scorer with; set `scorer_pairs` under"
+            " [splitting] in data.toml and run `atelier data build` again"
+        )
+    at, folder, run = place(recipe.run), work.run(KIND), recipe.run
+    captions = Captions(dataset, recipe.augmentation, recipe.phrasings, folder, at.device, report)
+    scorer = create(recipe, dataset.looks)
+
+    def terms(pictures: Tensor, rows: Tensor, words: Sequence[str], step: int) -> dict[str, Tensor]:
+        generator = generator_at(run.seed + 1, step)
+        states, claims = captions.choose(rows, words, recipe.lookless, generator)
+        logits, looks = scorer(pictures, states)
+        is_true = claims.is_true_of(captions.shown(rows, words)).to(at.device)
+        return {
+            "contrastive": contrastive_loss(logits, is_true),
+            "look": functional.cross_entropy(looks, captions.looks[rows].to(at.device)),
+        }
+
+    def losses(step: int, count: int) -> dict[str, Tensor]:
+        generator = generator_at(run.seed, step)
+        chosen = torch.randperm(len(seen), generator=generator)[:count]
+        rows = seen[chosen]
+        pictures, words = varied(
+            dataset, rows, recipe.side_px, recipe.augmentation, generator, at.device
+        )
+        return terms(pictures, rows, words, step)
+
+    def validate() -> dict[str, float]:
+        shuffled = held_out[torch.randperm(len(held_out), generator=generator_at(run.seed, 0))]
+        values = []
+        for step, rows in enumerate(shuffled.split(run.batch_size)):
+            pictures = plain(dataset, rows, recipe.side_px, at.device)
+            found = terms(pictures, rows, [""] * len(rows), step)
+            values.append(torch.stack([found["contrastive"], found["look"]]))
+        contrastive, look = torch.stack(values).mean(0).tolist()
+        figures = measure(scorer, dataset, captions, held_out)
+        return {
+            "contrastive": contrastive,
+            "look": look,
+            "recall": figures.recall,
+            "look_accuracy": figures.look_accuracy,
+        }
+
+    player = Player(
+        name=KIND,
+        modules={KIND: scorer},
+        losses=losses,
+        terms=recipe.terms,
+        optimizer=recipe.optimizer,
+        schedule=recipe.schedule,
+    )
+    loop = Loop(KIND, folder, run, at, [player], run.total_steps(len(seen)), validate)
+    return ScorerTraining(loop, scorer, captions, held_out)
+
+
+def train(work: Work, recipe: ScorerRecipe, report: Progress) -> ScorerSummary:
+    """Train the scorer on the built dataset and export it.
+
+    Raises:
+        DatasetError: There is no dataset, or not in this size.
+        TrainingStopped: Training cannot go on; the message says what to do.
+    """
+    dataset = load(work.data)
+    training = prepare(work, recipe, dataset, report)
+    outcome = training.loop.run(report)
+    scorer, out = training.scorer, work.checkpoint(KIND)
+    scorer.half().save_pretrained(out)
+    scorer.float()  # measured as stored: rounded to float16
+    figures = measure(scorer, dataset, training.captions, training.held_out)
+    manifest.write(
+        out,
+        KIND,
+        {
+            "preset": work.preset,
+            "looks": dataset.looks,
+            "template": dataset.template,
+            "dataset": dataset.fingerprint,
+            "recall": figures.recall,
+            "look_accuracy": figures.look_accuracy,
+            "steps": outcome.kept_step,
+        },
+    )
+    draw_sheet(training, dataset).save(work.run(KIND) / SHEET)
+    return ScorerSummary(out, figures, outcome.steps, outcome.kept_step, outcome.seconds)
+
+
+@torch.no_grad()
+def measure(scorer: Scorer, dataset: Dataset, captions: Captions, rows: Tensor) -> ScorerFigures:
+    """Try a scorer on some pictures of the dataset, among the captions of all."""
+    texts, own = _candidates(dataset, captions, rows)
+    found, looks = [], []
+    for part in rows.split(MEASURE_BATCH):
+        features = scorer.features(plain(dataset, part, scorer.side_px, scorer.device))
+        found.append(scorer.embed_features(features).cpu())
+        looks.append(scorer.look_head(features.to(scorer.dtype)).argmax(1).cpu())
+    among = min(RECALL_AMONG, len(texts))
+    recall = recall_at_1(
+        torch.cat(found).double().numpy(),
+        scorer.embed_sentences(texts).cpu().double().numpy(),
+        own.numpy(),
+        among,
+    )
+    hits = (torch.cat(looks) == captions.looks[rows]).double()
+    return ScorerFigures(float(recall.mean()), 1 / among, hits.mean().item(), len(rows))
+
+
+def _candidates(dataset: Dataset, captions: Captions, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the states of every plain caption once, and which of them is each row's own."""
+    texts = [plain_caption(dataset, row) for row in range(len(dataset.rows))]
+    first: dict[str, int] = {}
+    for row, text in enumerate(texts):
+        first.setdefault(text, row)
+    number_of = {text: number for number, text in enumerate(first)}
+    states = captions.plain_states(torch.tensor(list(first.values())))
+    return states, torch.tensor([number_of[texts[row]] for row in rows.tolist()])
+
+
+@torch.no_grad()
+def draw_sheet(training: ScorerTraining, dataset: Dataset) -> Image.Image:
+    """Draw pictures that it has not seen, each above the caption it finds nearest."""
+    scorer, rows = training.scorer, training.held_out[:SHEET_PICTURES]
+    texts = [plain_caption(dataset, row) for row in range(len(dataset.rows))]
+    states = training.captions.plain_states(torch.arange(len(texts)))
+    pictures = plain(dataset, rows, scorer.side_px, scorer.device)
+    nearest = (scorer.embed_pictures(pictures) @ scorer.embed_sentences(states).T).argmax(1)
+    pixels = pictures.permute(0, 2, 3, 1).add(1).mul(127.5).round().byte().cpu().numpy()
+    size = (SHEET_SIDE_PX, SHEET_SIDE_PX)
+    images = [Image.fromarray(each).resize(size, Image.Resampling.BICUBIC) for each in pixels]
+    labels = [texts[number] for number in nearest.tolist()]
+    return sheet.grid(images, labels, SHEET_COLUMNS)
