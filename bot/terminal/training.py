@@ -1,78 +1,113 @@
-"""`atelier data build` and `atelier train`: the recipe that made the embedded checkpoint."""
+"""`atelier data build` and `atelier train`: from openly licensed pictures to a checkpoint."""
 
+import asyncio
 import contextlib
 import importlib.util
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bot.terminal import gallery
 from bot.terminal.exits import ExitCode, Stop
-from bot.terminal.session import STATUS
+from bot.terminal.session import STATUS, open_record, settings_of
 
-if TYPE_CHECKING:
-    from generation.training.recipe import Recipe
+MODULES = ("imagehash", "jinja2", "matplotlib", "peft", "resvg_py", "scipy", "sklearn")
+GALLERY = "gallery"
 
-RecipeFile = Annotated[
-    Path | None,
+
+class Kind(StrEnum):
+    """What can be trained; `generation.training.chain.TRAINERS` says how."""
+
+    VAE = "vae"
+    DIFFUSION = "diffusion"
+    DISTILL = "distill"
+    GAN = "gan"
+    SCORER = "scorer"
+    LORA = "lora"
+
+
+PresetOption = Annotated[
+    str,
     typer.Option(
-        exists=True, dir_okay=False, help="Recipe.  \\[default: the embedded checkpoint's]"
+        help="tiny: minutes on two cores; embedded: the shipped checkpoint; full: everything there"
+        " is, for a GPU; or a folder of recipes of your own."
     ),
 ]
-WorkFolder = Annotated[
+WorkOption = Annotated[
     Path, typer.Option(help="Keeps packages, pictures and snapshots; a second run continues.")
 ]
-EXTRA = ("matplotlib", "resvg_py")
+WORK = Path("build/training")
+PRESET = "tiny"
 
 
-def build(recipe: RecipeFile = None, work: WorkFolder = Path("build/training")) -> None:
-    """Collect, caption and draw the training set of a recipe."""
-    chosen = _recipe(recipe)
-    from generation.training import dataset
+def build(
+    context: typer.Context,
+    preset: PresetOption = PRESET,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only these sources, by look; share-alike ones must be named. 'gallery' exports"
+            " the members' pictures for which consent to improve the models stands."
+        ),
+    ] = None,
+    work: WorkOption = WORK,
+) -> None:
+    """Collect, caption, clean and split the pictures of a preset, and report on them."""
+    require_extra()
+    from generation.dataset import build as building
+    from generation.dataset.recipe import DataRecipe
+    from generation.training.work import Work
 
-    with _Bars() as bars, _source_errors():
-        summary = dataset.build(work, chosen, bars.report)
-    typer.echo(
-        f"{work}: {summary.pictures} pictures of {len(summary.concepts)} concepts in "
-        f"{len(summary.looks)} looks, {summary.captions} captions"
-        + (" (was already there)" if summary.was_cached else "")
-    )
+    with told_errors(), Bars() as bars:
+        place = Work(work, preset)
+        chosen = place.recipe(DataRecipe, "data")
+        if GALLERY in (source or ()):
+            exported = asyncio.run(_export_gallery(context, place.root / GALLERY))
+            STATUS.print(f"{place.root / GALLERY}: {exported.sentence()}")
+        summary = building.build(place, chosen, bars.report, frozenset(source or ()))
+    typer.echo(summary.sentence())
 
 
 def train(
-    recipe: RecipeFile = None,
-    work: WorkFolder = Path("build/training"),
-    out: Annotated[Path, typer.Option(help="The checkpoint's folder.")] = Path("build/checkpoint"),
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start over instead of going on from snapshots.")
-    ] = False,
+    kind: Annotated[Kind, typer.Argument(help="What to train; what it needs is trained first.")],
+    preset: PresetOption = PRESET,
+    work: WorkOption = WORK,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--fresh", help="Go on from the last snapshot, or forget it and start over."
+        ),
+    ] = True,
 ) -> None:
-    """Train a checkpoint by a recipe, going on where an earlier run was stopped."""
-    chosen = _recipe(recipe)
-    from generation.training import train as training
+    """Train one part by its recipe, going on where an earlier run was stopped."""
+    require_extra()
+    from generation.training import chain, loop
+    from generation.training.work import Work
 
-    with _Bars() as bars, _source_errors():
-        summary = training.train(work, chosen, out, not fresh, bars.report)
-    typer.echo(
-        f"{out}: {summary.parameters / 1e6:.1f} M parameters, {summary.views} views of "
-        f"{summary.pictures} pictures in {summary.seconds / 60:.0f} minutes, loss {summary.loss:.4f}, "
-        f"reconstruction {summary.psnr:.1f} dB. Name it in a [[models]] table: docs/settings.md"
-    )
-
-
-@contextlib.contextmanager
-def _source_errors() -> Iterator[None]:
-    from generation.training.sources import SourceError
-
-    try:
-        yield
-    except SourceError as error:
-        raise Stop(str(error), ExitCode.UNABLE) from error
+    with told_errors(), Bars() as bars:
+        place = Work(work, preset)
+        chosen = chain.recipe_of(place, kind)
+        for need in chain.missing(place, kind, chosen):
+            STATUS.print(f"{kind} needs a {need}: training that first")
+            done = chain.train(place, need, chain.recipe_of(place, need), bars.report)
+            typer.echo(done.sentence())
+        if not resume:
+            loop.forget(place.run(kind))
+        summary = chain.train(place, kind, chosen, bars.report)
+    typer.echo(summary.sentence())
+    typer.echo(f"Curve and sheets: {place.run(kind)}; checkpoint: {place.checkpoint(kind)}")
 
 
-class _Bars(Progress):
+async def _export_gallery(context: typer.Context, folder: Path) -> gallery.GalleryExport:
+    async with open_record(settings_of(context)) as store:
+        return await gallery.export_gallery(store, folder)
+
+
+class Bars(Progress):
     """One bar a stage, on standard error."""
 
     def __init__(self) -> None:
@@ -94,16 +129,32 @@ class _Bars(Progress):
         self.add_task(stage, completed=done, total=total, note=note)
 
 
-def _recipe(path: Path | None) -> "Recipe":
-    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
-        raise Stop(
-            f"training needs {', '.join(missing)}: pip install 'atelier-discord[training]'",
-            ExitCode.UNABLE,
-        )
-    from generation.training import recipe as recipes
+@contextlib.contextmanager
+def told_errors() -> Iterator[None]:
+    """Turn what training can say about itself into sentences and exit codes."""
+    from generation.dataset.packages import SourceError
+    from generation.dataset.stored import DatasetError
+    from generation.recipes.reading import RecipeError
+    from generation.training.captioned import NotPermitted
+    from generation.training.loop import TrainingStopped
 
     try:
-        return recipes.load(path or recipes.RECIPES_DIRECTORY / "embedded.toml")
-    except recipes.RecipeError as error:
+        yield
+    except RecipeError as error:
         raise Stop(str(error)) from error
+    except (SourceError, DatasetError, NotPermitted, TrainingStopped) as error:
+        raise Stop(str(error), ExitCode.UNABLE) from error
+
+
+def require_extra() -> None:
+    """Refuse where the optional extra is not installed.
+
+    Raises:
+        Stop: Something is missing; says how to install it.
+    """
+    absent = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    if absent:
+        raise Stop(
+            f"this needs {', '.join(absent)}: pip install 'atelier-discord[training]'",
+            ExitCode.UNABLE,
+        )

@@ -22,21 +22,37 @@ def presets() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in RECIPES.glob("*/data.toml")))
 
 
-def preset(kind: type[Kind], preset_name: str, name: str) -> Kind:
+def folder_of(preset: str) -> Path:
+    """Return the recipe folder of a preset: one that comes with Atelier, or a folder of one's own.
+
+    Args:
+        preset: A name such as `tiny`, or the path of a folder.
+
+    Raises:
+        RecipeError: It is neither.
+    """
+    for folder in (RECIPES / preset, Path(preset)):
+        if (folder / "data.toml").exists():
+            return folder
+    raise RecipeError(
+        f"preset {preset!r} is none of {', '.join(presets())}, and no folder with a data.toml"
+    )
+
+
+def preset(kind: type[Kind], preset: str, name: str) -> Kind:
     """Read one recipe of a preset.
 
     Args:
         kind: Frozen dataclass that the file fills.
-        preset_name: Folder under `generation/recipes`, such as `tiny`.
+        preset: See `folder_of`.
         name: Which of its recipes: `data`, or what is trained.
 
     Raises:
         RecipeError: There is no such recipe, or it is wrong.
     """
-    path = RECIPES / preset_name / f"{name}.toml"
+    path = folder_of(preset) / f"{name}.toml"
     if not path.exists():
-        having = [each for each in presets() if (RECIPES / each / f"{name}.toml").exists()]
-        raise RecipeError(f"preset {preset_name!r} has no recipe for {name}; these have: {having}")
+        raise RecipeError(f"preset {preset!r} has no {name}.toml; copy one from {RECIPES}")
     return read(kind, path)
 
 

@@ -3,11 +3,9 @@
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from generation.progress import Progress
-from generation.recipes import reading
 from generation.training.work import Work
 
 
@@ -53,15 +51,14 @@ TRAINERS: Mapping[str, Trainer] = {
 }
 
 
-def recipe_of(work: Work, kind: str, path: Path | None = None) -> Any:
-    """Read the recipe of a trainer: a file of one's own, or the preset's.
+def recipe_of(work: Work, kind: str) -> Any:
+    """Read the preset's recipe for a trainer.
 
     Raises:
         RecipeError: There is none, or it is wrong.
     """
     trainer = TRAINERS[kind]
-    recipe_class = getattr(_module(trainer), trainer.recipe)
-    return reading.read(recipe_class, path) if path else work.recipe(recipe_class, kind)
+    return work.recipe(getattr(_module(trainer), trainer.recipe), kind)
 
 
 def missing(work: Work, kind: str, recipe: Any) -> list[str]:

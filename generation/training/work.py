@@ -16,11 +16,16 @@ class Work:
 
     Attributes:
         root: Work folder; downloaded packages are shared by all presets.
-        preset: Which recipes, for example `tiny`.
+        preset: Which recipes: a name such as `tiny`, or the path of a folder of one's own.
     """
 
     root: Path
     preset: str
+
+    @property
+    def folder(self) -> Path:
+        """Everything that was made by this preset's recipes."""
+        return self.root / Path(self.preset).resolve().name
 
     @property
     def packages(self) -> Path:
@@ -30,11 +35,11 @@ class Work:
     @property
     def data(self) -> Path:
         """The built dataset."""
-        return self.root / self.preset / "data"
+        return self.folder / "data"
 
     def run(self, kind: str) -> Path:
         """Snapshots, curve and sheets of one trainer."""
-        return self.root / self.preset / kind
+        return self.folder / kind
 
     def checkpoint(self, kind: str) -> Path:
         """What one trainer exports."""

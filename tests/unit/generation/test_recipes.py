@@ -8,6 +8,7 @@ import pytest
 
 from generation.recipes import reading
 from generation.recipes.reading import RecipeError, read
+from generation.training.work import Work
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,8 +62,18 @@ def test_what_does_not_fit_is_refused_by_key(tmp_path: Path, text: str, message:
         read(Outer, written(tmp_path, text))
 
 
-def test_missing_file_and_missing_preset_are_named(tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"none\.toml"):
         read(Outer, tmp_path / "none.toml")
-    with pytest.raises(RecipeError, match="'huge' has no recipe for data"):
+
+
+def test_preset_is_a_name_or_a_folder_of_ones_own(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "data.toml").write_text('name = "mine"', encoding="utf-8")
+    assert reading.preset(Outer, str(own), "data").name == "mine"
+    assert Work(tmp_path / "work", str(own)).data == tmp_path / "work" / "own" / "data"
+    with pytest.raises(RecipeError, match=r"has no vae\.toml"):
+        reading.preset(Outer, str(own), "vae")
+    with pytest.raises(RecipeError, match=r"'huge' is none of .*tiny.*no folder"):
         reading.preset(Outer, "huge", "data")
