@@ -33,6 +33,13 @@ class GalleryExport:
     removed: int
     unreadable: int
 
+    def sentence(self) -> str:
+        """Say it in one line."""
+        told = [f"{self.pictures} pictures whose makers agree", f"{self.removed} taken out"]
+        if self.unreadable:
+            told.append(f"{self.unreadable} left out, because their files are missing or damaged")
+        return ", ".join(told)
+
 
 async def export_gallery(store: Store, folder: Path) -> GalleryExport:
     """Make a folder hold exactly the pictures that may improve the models at this moment.

@@ -104,7 +104,9 @@ async def test_a_lost_file_is_left_out_and_the_others_are_exported(scene, folder
     kept = await draw(scene, ALICE, b"kept", "an owl")
     await export_gallery(scene.store, folder)
     scene.store.files.remove(lost.sha256)
-    assert await export_gallery(scene.store, folder) == GalleryExport(1, 0, 1)
+    export = await export_gallery(scene.store, folder)
+    assert export == GalleryExport(1, 0, 1)
+    assert "1 left out" in export.sentence()
     assert list(pictures_in(folder)) == [f"image-{kept.id}"]
 
 
