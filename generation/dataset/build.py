@@ -1,0 +1,302 @@
+"""Build a dataset: collect, label, scale, clean and split, going on where a killed build stopped."""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from generation.dataset import arrays, clean, raster, rows, shards, stored, words
+from generation.dataset.packages import fetch_npm, room
+from generation.dataset.recipe import DataRecipe, Source
+from generation.dataset.shards import Shard
+from generation.dataset.sources import collect, folder
+from generation.dataset.sources.drawing import Collected
+from generation.dataset.stored import Dataset, DatasetError
+from generation.dataset.words import WordList
+from generation.progress import Progress
+from generation.training.work import Work
+
+DRAWN = "drawn"
+DROPPED = "dropped.json"
+CREDITS = "credits.json"
+# Raise it when the same recipe would give other pixels or words.
+VERSION = 1
+EXAMINED_PX = 64
+BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSummary:
+    """What a build left on disk.
+
+    Attributes:
+        looks: Look to how many pictures it has.
+        splits: Split to how many pictures it has.
+        dropped: Key to reason of every picture that was collected and is not in the dataset.
+        seconds: The build took, on the clock.
+        was_cached: Nothing had to be done.
+        fingerprint: SHA-256 of everything the pictures and captions depend on.
+    """
+
+    directory: Path
+    pictures: int
+    concepts: int
+    phrasings: int
+    looks: Mapping[str, int]
+    splits: Mapping[str, int]
+    dropped: Mapping[str, str]
+    seconds: float
+    was_cached: bool
+    fingerprint: str
+
+    @property
+    def damaged(self) -> Mapping[str, str]:
+        """Those of the dropped whose file could not be read."""
+        return {key: why for key, why in self.dropped.items() if why.startswith(shards.DAMAGED)}
+
+
+def build(
+    work: Work, recipe: DataRecipe, report: Progress, only: Collection[str] = ()
+) -> DatasetSummary:
+    """Build the dataset of a recipe into the work folder, unless it is already there.
+
+    Args:
+        only: Looks or packages of the sources to take, the only way to take share-alike ones;
+            empty takes all others.
+
+    Raises:
+        SourceError: A source cannot be had or is not what the recipe pinned.
+        DatasetError: `only` names no source, nothing is left, or the disk is full.
+    """
+    started = time.monotonic()
+    sources = chosen(recipe, only)
+    fingerprint = _fingerprint(work, recipe, sources)
+    try:
+        is_cached = _is_built(work.data, fingerprint)
+        if not is_cached:
+            _build(work, recipe, sources, fingerprint, report)
+        dataset = stored.load(work.data)
+        dropped = json.loads((work.data / DROPPED).read_text(encoding="utf-8"))
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise DatasetError(f"the disk is full: {room(work.data)}") from error
+    return DatasetSummary(
+        directory=work.data,
+        pictures=len(dataset.rows),
+        concepts=len(dataset.concepts),
+        phrasings=len({text for row in dataset.rows for text in row.phrasings}),
+        looks=Counter(row.look for row in dataset.rows),
+        splits=Counter(row.split.value for row in dataset.rows),
+        dropped=dropped,
+        seconds=time.monotonic() - started,
+        was_cached=is_cached,
+        fingerprint=fingerprint,
+    )
+
+
+def chosen(recipe: DataRecipe, only: Collection[str]) -> list[Source]:
+    """Return the sources to take.
+
+    Raises:
+        DatasetError: A name is not a source of the recipe.
+    """
+    if not only:
+        return [source for source in recipe.sources if not source.is_share_alike]
+    known = {name: source for source in recipe.sources for name in _names(source)}
+    if unknown := [name for name in only if name not in known]:
+        listed = ", ".join(repr(source.look) for source in recipe.sources)
+        raise DatasetError(f"no source is called {unknown[0]!r}; this recipe has {listed}")
+    wanted = set(only)
+    return [source for source in recipe.sources if wanted.intersection(_names(source))]
+
+
+def _names(source: Source) -> set[str]:
+    return {source.look, source.package, source.package.rpartition("/")[2]} - {""}
+
+
+def _build(
+    work: Work, recipe: DataRecipe, sources: Sequence[Source], fingerprint: str, report: Progress
+) -> None:
+    # First of all, so that a killed build cannot leave the index of other pictures.
+    (work.data / stored.INDEX).unlink(missing_ok=True)
+    word_list = _word_list(work, recipe)
+    drawn = _draw(work, recipe, sources, word_list, report)
+    found, examined = rows.describe(recipe, drawn, word_list), _examined(recipe, drawn)
+    verdicts = clean.examine(examined, [row.key for row in found], recipe.cleaning, report)
+    dropped = {
+        f"{shard.credit.look}/{name}": why
+        for shard in drawn
+        for name, why in shard.unusable.items()
+    } | dict(verdicts.reasons)
+    kept = np.zeros(len(found), np.bool_)
+    kept[verdicts.kept] = True
+    if not kept.any():
+        raise DatasetError(
+            "cleaning left no picture; see dropped.json beside the dataset, and soften [cleaning]"
+            " in data.toml"
+        )
+    _write(work.data / DROPPED, dropped)
+    _write(work.data / CREDITS, [dataclasses.asdict(shard.credit) for shard in drawn])
+    _write_pictures(work.data, recipe, drawn, kept, report)
+    stored.save(
+        Dataset(
+            directory=work.data,
+            template=recipe.captions.template,
+            looks=tuple(source.look for source in sources),
+            sizes_px=recipe.sizes_px,
+            rows=rows.split_up([found[i] for i in np.flatnonzero(kept)], recipe),
+            fingerprint=fingerprint,
+        )
+    )
+    _forget_all_but(work.data / DRAWN, [shard.directory for shard in drawn])
+
+
+def _word_list(work: Work, recipe: DataRecipe) -> WordList:
+    if not recipe.words.package:
+        return WordList()
+    return words.read(fetch_npm(recipe.words, work.packages), recipe.concepts)
+
+
+def _draw(
+    work: Work,
+    recipe: DataRecipe,
+    sources: Sequence[Source],
+    word_list: WordList,
+    report: Progress,
+) -> list[Shard]:
+    """Collect and draw what is not drawn yet."""
+    directories = [
+        shards.directory_of(
+            work.data / DRAWN, source.look, _drawn_fingerprint(work, recipe, source)
+        )
+        for source in sources
+    ]
+    finished = [shards.load(directory) for directory in directories]
+    waiting: dict[int, Collected] = {}
+    for number, source in enumerate(sources):
+        report("collect", number, len(sources), source.look)
+        if finished[number] is None:
+            waiting[number] = collect.collect(source, recipe, work, word_list)
+    report("collect", len(sources), len(sources))
+    total = sum(len(collected.drawings) for collected in waiting.values())
+    _check_room(work.data, recipe, total)
+    done = 0
+    with raster.pool(len(os.sched_getaffinity(0))) as pool:
+        for number, collected in waiting.items():
+            before, look = done, sources[number].look
+
+            def tell(count: int, before: int = before, look: str = look) -> None:
+                report("draw", before + count, total, look)
+
+            finished[number] = shards.draw(
+                directories[number], collected, recipe.sizes_px, pool, tell
+            )
+            done += len(collected.drawings)
+    return [shard for shard in finished if shard is not None]
+
+
+def _check_room(directory: Path, recipe: DataRecipe, pictures: int) -> None:
+    # Twice: once as drawn from each source, once cleaned and in order.
+    needed = 2 * pictures * sum(4 * side * side for side in recipe.sizes_px)
+    directory.mkdir(parents=True, exist_ok=True)
+    if needed > shutil.disk_usage(directory).free:
+        raise DatasetError(f"not enough room: {room(directory, needed)}")
+
+
+def _examined(recipe: DataRecipe, drawn: Sequence[Shard]) -> stored.Pictures:
+    """Return every picture that could be drawn, in one small size."""
+    large_enough = [side for side in recipe.sizes_px if side >= EXAMINED_PX]
+    side_px = min(large_enough, default=max(recipe.sizes_px))
+    return np.concatenate([shard.pictures(side_px)[shard.usable] for shard in drawn])
+
+
+def _write_pictures(
+    directory: Path,
+    recipe: DataRecipe,
+    drawn: Sequence[Shard],
+    kept: npt.NDArray[np.bool_],
+    report: Progress,
+) -> None:
+    count = int(kept.sum())
+    for number, side_px in enumerate(recipe.sizes_px):
+        report("write", number, len(recipe.sizes_px), f"{side_px} px")
+        start = 0
+        path = stored.pictures_file(directory, side_px)
+        with arrays.Writer(path, (count, side_px, side_px, 4)) as file:
+            for shard in drawn:
+                usable = np.array(shard.usable, np.int64)
+                wanted = usable[kept[start : start + len(usable)]]
+                start += len(usable)
+                pictures = shard.pictures(side_px)
+                for block in range(0, len(wanted), BLOCK):
+                    file.write(pictures[wanted[block : block + BLOCK]])
+    report("write", len(recipe.sizes_px), len(recipe.sizes_px))
+
+
+def _is_built(directory: Path, fingerprint: str) -> bool:
+    try:
+        return stored.load(directory).fingerprint == fingerprint
+    except DatasetError:
+        return False
+
+
+def _fingerprint(work: Work, recipe: DataRecipe, sources: Sequence[Source]) -> str:
+    """Return the SHA-256 of everything the pictures and captions depend on."""
+    words_depend_on = [
+        recipe.captions,
+        recipe.synonyms,
+        recipe.one_sided,
+        recipe.one_sided_words,
+        recipe.one_sided_groups,
+        recipe.cleaning,
+        recipe.splitting,
+    ]
+    drawn = [_drawn_fingerprint(work, recipe, source) for source in sources]
+    return _sha256([words_depend_on, drawn])
+
+
+def _drawn_fingerprint(work: Work, recipe: DataRecipe, source: Source) -> str:
+    """Return the SHA-256 of what the drawings of one source depend on."""
+    files = folder.fingerprint(source, work.root) if source.kind == "folder" else []
+    wanted = [recipe.sizes_px, recipe.words, recipe.concepts, recipe.skin_tones, recipe.flags]
+    return _sha256([VERSION, source, files, wanted])
+
+
+def _sha256(depends_on: object) -> str:
+    text = json.dumps(depends_on, sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """Turn a recipe's dataclasses and mappings into what JSON knows."""
+    if dataclasses.is_dataclass(value):
+        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{value!r} has no place in a fingerprint")
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    return list(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def _forget_all_but(directory: Path, wanted: Collection[Path]) -> None:
+    """Delete what was drawn for an older recipe."""
+    for each in directory.iterdir():
+        if each not in wanted:
+            shutil.rmtree(each)

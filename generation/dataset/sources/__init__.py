@@ -1,0 +1,1 @@
+"""Where drawings come from, one file a kind of source."""

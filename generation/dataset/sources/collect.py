@@ -1,0 +1,70 @@
+"""Read any source into drawings, whatever its kind."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+
+from generation.dataset.packages import SourceError
+from generation.dataset.recipe import DataRecipe, Source
+from generation.dataset.sources import assets, folder, iconify, openclipart
+from generation.dataset.sources.drawing import Collected, Drawing
+from generation.dataset.words import WordList
+from generation.training.work import Work
+
+
+def collect(source: Source, recipe: DataRecipe, work: Work, words: WordList) -> Collected:
+    """Return the drawings of one source that the recipe wants.
+
+    Raises:
+        SourceError: The source cannot be had, or lacks a concept that the recipe lists.
+    """
+    if source.kind == "folder":
+        collected = folder.collect(source, work.root, words)
+    else:
+        kinds = {
+            "iconify": iconify.collect,
+            "assets": assets.collect,
+            "openclipart": openclipart.collect,
+        }
+        collected = kinds[source.kind](source, work.packages, words)
+    if source.is_emoji and recipe.concepts:
+        _check_complete(source, recipe.concepts, collected)
+    kept = _capped(collected.drawings, recipe, source)
+    if not kept:
+        raise SourceError(
+            f"{source.look!r} has no picture that the recipe wants; leave it out, or widen"
+            " `concepts` in data.toml"
+        )
+    return dataclasses.replace(collected, drawings=tuple(kept))
+
+
+def _check_complete(source: Source, concepts: Mapping[str, str], collected: Collected) -> None:
+    having = {drawing.meaning.concept for drawing in collected.drawings}
+    if missing := [name for name in concepts if name.lower() not in having]:
+        raise SourceError(
+            f"{source.package} draws none of {missing}; take them out of `concepts` in data.toml"
+        )
+
+
+def _capped(drawings: tuple[Drawing, ...], recipe: DataRecipe, source: Source) -> list[Drawing]:
+    """Keep at most the recipe's numbers of skin tones, flags and pictures, by lot.
+
+    The lot depends on the concept alone, so that every look keeps about the same ones.
+    """
+    kept = list(drawings)
+    if not recipe.concepts:
+        toned = [drawing for drawing in kept if drawing.meaning.has_tone]
+        flags = [drawing for drawing in kept if drawing.meaning.is_flag]
+        over = {*_unlucky(toned, recipe.skin_tones), *_unlucky(flags, recipe.flags)}
+        kept = [drawing for drawing in kept if drawing.name not in over]
+    if source.limit:
+        over = set(_unlucky(kept, source.limit))
+        kept = [drawing for drawing in kept if drawing.name not in over]
+    return kept
+
+
+def _unlucky(drawings: list[Drawing], limit: int) -> list[str]:
+    def lot(drawing: Drawing) -> bytes:
+        return hashlib.sha256(f"{drawing.meaning.concept}/{drawing.name}".encode()).digest()
+
+    return [drawing.name for drawing in sorted(drawings, key=lot)[limit:]]
