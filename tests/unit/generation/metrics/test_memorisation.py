@@ -1,6 +1,9 @@
 """Memorisation against scikit-learn's neighbours and by construction."""
 
+import math
+
 import numpy as np
+import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from generation.metrics import memorisation
@@ -15,28 +18,25 @@ def test_nearest_equals_scikit_learns() -> None:
     np.testing.assert_allclose(distance, expected[:, 0])
 
 
-def test_sibling_is_the_nearest_of_the_same_concept_in_another_look() -> None:
-    training = np.array([[0.0], [1.0], [5.0], [5.5], [7.0]])
-    concepts = ["fox", "fox", "fox", "owl", "cat"]
-    looks = ["flat", "flat", "noto", "flat", "flat"]
-    siblings = memorisation.sibling_distances(training, concepts, looks)
-    # The two flat foxes are no siblings of each other; owl and cat have one look each.
-    np.testing.assert_allclose(siblings, [5, 4, 4, np.nan, np.nan])
+def test_neighbour_distance_is_scikit_learns_second_neighbour() -> None:
+    training = np.random.default_rng(3).normal(size=(1500, 3))  # more than one block
+    expected, _ = NearestNeighbors(n_neighbors=2).fit(training).kneighbors(training)
+    np.testing.assert_allclose(memorisation.neighbour_distances(training), expected[:, 1])
 
 
-def test_repeated_training_pictures_are_copies_and_new_ones_are_not() -> None:
-    chance = np.random.default_rng(1)
-    training = chance.normal(size=(10, 3))
-    concepts = [f"thing {number // 2}" for number in range(10)]
-    siblings = memorisation.sibling_distances(training, concepts, ["flat", "noto"] * 5)
+def test_repeated_training_pictures_are_copies_and_far_ones_are_not() -> None:
+    training = np.random.default_rng(1).normal(size=(10, 3))
+    neighbours = memorisation.neighbour_distances(training)
     repeated = memorisation.nearest(training + 1e-6, training)
-    assert memorisation.copies(*repeated, siblings).tolist() == [1] * 10
+    assert memorisation.copies(*repeated, neighbours).tolist() == [1] * 10
     new = memorisation.nearest(training + 100, training)
-    assert memorisation.copies(*new, siblings).tolist() == [0] * 10
+    assert memorisation.copies(*new, neighbours).tolist() == [0] * 10
 
 
-def test_without_a_sibling_nothing_is_said() -> None:
-    training = np.array([[0.0], [9.0]])
-    siblings = memorisation.sibling_distances(training, ["fox", "owl"], ["flat", "flat"])
-    found = memorisation.nearest(np.array([[0.1]]), training)
-    assert np.isnan(memorisation.copies(*found, siblings)).all()
+def test_fresh_pictures_are_copies_as_often_as_neighbours_are_mutual() -> None:
+    chance = np.random.default_rng(2)
+    training, fresh = chance.normal(size=(3000, 2)), chance.normal(size=(3000, 2))
+    found = memorisation.nearest(fresh, training)
+    share = memorisation.copies(*found, memorisation.neighbour_distances(training)).mean()
+    mutual_in_the_plane = 6 * math.pi / (8 * math.pi + 3 * math.sqrt(3))
+    assert share == pytest.approx(mutual_in_the_plane, abs=0.03)

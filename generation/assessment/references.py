@@ -1,0 +1,222 @@
+"""What drawn pictures are measured against, and the scores that each picture gets by itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from generation.assessment.figures import (
+    DRAWN,
+    REAL,
+    SHUFFLED,
+    UNTRAINED,
+    Evidence,
+    Numbers,
+    Slice,
+)
+from generation.assessment.judge import Judge, Judged
+from generation.assessment.prompts import Group, Prompt, caption
+from generation.dataset.stored import Dataset, Split
+from generation.metrics import memorisation
+from generation.metrics.accuracy import hits
+from generation.metrics.distances import Features, distances
+from generation.metrics.diversity import mean_pairwise_distance
+from generation.metrics.retrieval import recall_at_1
+
+
+@dataclass(frozen=True, slots=True)
+class Closest:
+    """The training picture that one drawn picture comes closest to.
+
+    Attributes:
+        prompt: Number of the prompt.
+        turn: Which of its pictures.
+        row: Row number of the training picture.
+        distance: In the scorer's features.
+        neighbour_distance: From that training picture to the nearest other one.
+        pixel_distance: Root mean square, of 0 to 1.
+    """
+
+    prompt: int
+    turn: int
+    row: int
+    distance: float
+    neighbour_distance: float
+    pixel_distance: float
+
+    @property
+    def ratio(self) -> float:
+        """Below 1: a copy."""
+        return self.distance / max(self.neighbour_distance, 1e-12)  # twins have no distance
+
+
+class References:
+    """The dataset through a judge's eyes, and the tasks that drawn pictures are put to.
+
+    Args:
+        real: Every row, judged.
+        population: Row numbers to compare sets of pictures with.
+        among: Captions that a picture's own must stand out from, itself included; fewer if the
+            population has fewer.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        prompts: Sequence[Prompt],
+        judge: Judge,
+        real: Judged,
+        population: Numbers,
+        among: int,
+        generator: np.random.Generator,
+    ) -> None:
+        self.dataset = dataset
+        self.prompts = prompts
+        self.real = real
+        self.rows = np.array([prompt.row for prompt in prompts])
+        self.population = np.union1d(population, self.rows)
+        self._judge = judge
+        captions = {caption(dataset, row): i for i, row in enumerate(self.population.tolist())}
+        texts = list(captions)
+        numbers = {text: number for number, text in enumerate(texts)}
+        self._own = np.array([numbers[caption(dataset, prompt.row)] for prompt in prompts])
+        self._captions = judge.texts(texts)
+        self._concepts = judge.texts(dataset.concepts)
+        self.among = min(among, len(texts))
+        self.training = dataset.numbers_of([Split.TRAIN])
+        self._others = _derangement(len(prompts), generator)
+
+    def slices(self) -> tuple[Slice, ...]:
+        """Return everything, the groups of prompts, the looks and the groups of things."""
+        everyone = np.arange(len(self.prompts))
+        slices = [Slice("all", "all", everyone, self.population)]
+        for group in Group:
+            members = [i for i, prompt in enumerate(self.prompts) if prompt.group is group]
+            slices.append(Slice("prompts", group.value, np.array(members, int), self.population))
+        for kind in ("look", "group"):
+            values = [getattr(row, kind) for row in self.dataset.rows]
+            asked = [values[row] for row in self.rows]
+            for name in dict.fromkeys(value for value in values if value):
+                members = [i for i, value in enumerate(asked) if value == name]
+                alike = [row for row in self.population.tolist() if values[row] == name]
+                slices.append(Slice(kind, name, np.array(members, int), np.array(alike, int)))
+        return tuple(slices)
+
+    def evidence(self, drawn: Judged, untrained: Judged) -> Evidence:
+        """Put drawn pictures to every task.
+
+        Args:
+            drawn: All prompts with the first seed, then all with the second, and on.
+            untrained: The same of the checkpoint before it learned anything.
+        """
+        sources = {DRAWN: drawn, UNTRAINED: untrained, REAL: self.real.take(self.rows)}
+        scores: dict[str, dict[str, Features]] = {}
+        for source, judged in sources.items():
+            own = self.rows if source == REAL else None
+            for metric, values in self._scores(judged, own).items():
+                scores.setdefault(metric, {})[source] = values
+        for metric, values in self._shuffled(drawn).items():
+            scores.setdefault(metric, {})[SHUFFLED] = values
+        scores["diversity-scorer"] = self._diversity(sources)
+        return Evidence(
+            rows=self.rows,
+            everything=self.real.features,
+            features={source: self._by_seed(each.features) for source, each in sources.items()},
+            classes={
+                source: self._by_seed(self._judge.classes(each.meanings, self._concepts))
+                for source, each in sources.items()
+            },
+            scores={metric: values for metric, values in scores.items() if DRAWN in values},
+        )
+
+    def closest(self, drawn: Judged, count: int) -> tuple[Closest, ...]:
+        """Return the drawn pictures that come closest to a training picture, closest first."""
+        training = self.real.features[self.training]
+        numbers, distance = memorisation.nearest(drawn.features, training)
+        neighbours = memorisation.neighbour_distances(training)
+        pixels = np.sqrt(((drawn.pixels - self.real.pixels[self.training][numbers]) ** 2).sum(1))
+        found = [
+            Closest(
+                prompt=i % len(self.prompts),
+                turn=i // len(self.prompts),
+                row=int(self.training[numbers[i]]),
+                distance=float(distance[i]),
+                neighbour_distance=float(neighbours[numbers[i]]),
+                pixel_distance=float(pixels[i]),
+            )
+            for i in range(len(numbers))
+        ]
+        return tuple(sorted(found, key=lambda each: each.ratio)[:count])
+
+    def _scores(self, judged: Judged, own: Numbers | None) -> dict[str, Features]:
+        """Return what each picture gets by itself, as a mean over the seeds of its prompt."""
+        seeds = len(judged.looks) // len(self.prompts)
+        asked = [self.dataset.rows[row].look for row in self.rows] * seeds
+        seen = [self._judge.looks[look] for look in judged.looks]
+        found = recall_at_1(judged.meanings, self._captions, np.tile(self._own, seeds), self.among)
+        values = {f"r@1-of-{self.among}": found, "look-accuracy": hits(seen, asked)}
+        for name, pictures, everything in (
+            ("memorisation-scorer", judged.features, self.real.features),
+            ("memorisation-pixels", judged.pixels, self.real.pixels),
+        ):
+            values[name] = self._copies(pictures, everything, own)
+        return {name: self._by_seed(each).mean(axis=0) for name, each in values.items()}
+
+    def _shuffled(self, drawn: Judged) -> dict[str, Features]:
+        """Return what the pictures get when each is held against another prompt."""
+        first = drawn.take(np.arange(len(self.prompts)))
+        asked = [self.dataset.rows[row].look for row in self.rows[self._others]]
+        seen = [self._judge.looks[look] for look in first.looks]
+        captions = self._own[self._others]
+        return {
+            f"r@1-of-{self.among}": recall_at_1(
+                first.meanings, self._captions, captions, self.among
+            ),
+            "look-accuracy": hits(seen, asked),
+        }
+
+    def _copies(self, pictures: Features, everything: Features, own: Numbers | None) -> Features:
+        """Return which pictures are copies; a real picture is no copy of itself."""
+        training = everything[self.training]
+        across = distances(pictures, training)
+        if own is not None:
+            across[own[:, None] == self.training[None, :]] = np.inf
+        found = memorisation.nearest_of(across)
+        return memorisation.copies(*found, memorisation.neighbour_distances(training))
+
+    def _diversity(self, sources: Mapping[str, Judged]) -> dict[str, Features]:
+        """Return distances among the pictures of one prompt, and what to hold them against.
+
+        Real: among all real drawings of the thing, in whatever look. Shuffled: among drawn
+        pictures of different prompts.
+        """
+        found: dict[str, Features] = {}
+        for source in sources.keys() - {REAL}:
+            features = self._by_seed(sources[source].features)
+            if len(features) > 1:
+                of_prompts = [mean_pairwise_distance(each) for each in features.swapaxes(0, 1)]
+                found[source] = np.array(of_prompts)
+        numbers_of: dict[str, list[int]] = {}
+        for number, row in enumerate(self.dataset.rows):
+            numbers_of.setdefault(row.concept, []).append(number)
+        others = [numbers_of[self.dataset.rows[row].concept] for row in self.rows]
+        found[REAL] = np.array(
+            [
+                mean_pairwise_distance(self.real.features[each]) if len(each) > 1 else np.nan
+                for each in others
+            ]
+        )
+        first = sources[DRAWN].features[: len(self.prompts)]
+        found[SHUFFLED] = np.sqrt(((first - first[self._others]) ** 2).sum(axis=1))
+        return found
+
+    def _by_seed(self, values: Features) -> Features:
+        return values.reshape(-1, len(self.prompts), *values.shape[1:])
+
+
+def _derangement(count: int, generator: np.random.Generator) -> Numbers:
+    """Return another number for each of at least two."""
+    order = generator.permutation(count)
+    others = np.empty(count, np.int64)
+    others[order] = np.roll(order, 1)
+    return others

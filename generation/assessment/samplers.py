@@ -1,0 +1,150 @@
+"""Open any checkpoint of ours as something that draws: prompts and seeds in, pictures out."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
+
+from generation.assessment.judge import Pictures, to_pictures, to_tensor
+from generation.device import DeviceChoice
+from generation.training import checkpoint, manifest
+
+DIFFUSION_KINDS = ("diffusion", "distilled", "lora")
+KINDS = (*DIFFUSION_KINDS, "gan", "vae")
+
+
+class AssessmentError(RuntimeError):
+    """There is nothing to assess, or nothing to assess it with; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a checkpoint's folder says of itself.
+
+    Attributes:
+        kind: `diffusion`, `distilled`, `lora`, `gan` or `vae`.
+        side_px: Of its pictures.
+        sha256: Of every weight file.
+    """
+
+    name: str
+    title: str
+    kind: str
+    side_px: int
+    sha256: Mapping[str, str]
+    manifest: Mapping[str, Any]
+
+
+class Sampler(Protocol):
+    """Something that draws."""
+
+    @property
+    def about(self) -> About:
+        """What its folder says."""
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pictures:
+        """Return one picture a prompt, uint8 (n, height, width, 3); each has its own seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diffusion:
+    """A diffusers folder, drawn by the stock pipeline with the steps and guidance it asks for."""
+
+    about: About
+    pipeline: StableDiffusionPipeline
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pictures:
+        """Return one picture a prompt, uint8 (n, height, width, 3)."""
+        drawn = self.pipeline(
+            list(prompts),
+            width=self.about.side_px,
+            height=self.about.side_px,
+            num_inference_steps=self.about.manifest["num_inference_steps"],
+            guidance_scale=self.about.manifest["guidance_scale"],
+            # On the CPU whatever the device: the same noise everywhere.
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            output_type="pt",
+        )
+        return to_pictures(drawn.images.mul(2).sub(1))
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """An autoencoder: it draws nothing, it repeats what it is shown."""
+
+    about: About
+    vae: AutoencoderTiny
+
+    @torch.inference_mode()
+    def reconstruct(self, pictures: Pictures) -> Pictures:
+        """Return pictures after encoding and decoding, uint8 (n, height, width, 3)."""
+        shown = to_tensor(pictures).to(self.vae.device, self.vae.dtype)
+        return to_pictures(self.vae.decode(self.vae.encode(shown).latents).sample)
+
+
+def about(folder: Path) -> About:
+    """Read what a checkpoint folder says of itself.
+
+    Raises:
+        AssessmentError: It is no checkpoint, or of a kind that draws nothing.
+    """
+    try:
+        content = json.loads((folder / manifest.MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise AssessmentError(
+            f"no checkpoint in {folder}: it has no {manifest.MANIFEST}; make one with"
+            " `atelier train diffusion`"
+        ) from error
+    kind = content.get("kind", "diffusion")
+    if kind not in KINDS:
+        raise AssessmentError(f"{folder} holds a {kind}; only {', '.join(KINDS)} can be assessed")
+    return About(
+        name=content.get("name", folder.name),
+        title=content.get("title", content.get("name", folder.name)),
+        kind=kind,
+        side_px=content.get("width", content.get("side_px", 0)),
+        sha256=content["sha256"],
+        manifest=content,
+    )
+
+
+def open_sampler(folder: Path, choice: DeviceChoice) -> Sampler | Reconstruction:
+    """Open a checkpoint on a device.
+
+    Raises:
+        AssessmentError: It is no checkpoint, or of a kind that draws nothing.
+    """
+    return _open(folder, choice, lambda part: part)
+
+
+def untrained(folder: Path, choice: DeviceChoice, seed: int) -> Sampler | Reconstruction:
+    """Open the same checkpoint as it was before it learned: what draws has fresh weights.
+
+    The autoencoder of a diffusion checkpoint stays, so that only the denoiser is judged.
+    """
+
+    def fresh(part: Any) -> Any:
+        with torch.random.fork_rng():
+            torch.random.manual_seed(seed)  # initial weights only, forked
+            return type(part).from_config(part.config)
+
+    return _open(folder, choice, fresh)
+
+
+def _open(
+    folder: Path, choice: DeviceChoice, prepare: Callable[[Any], Any]
+) -> Sampler | Reconstruction:
+    read = about(folder)
+    device, dtype = torch.device(choice.device), getattr(torch, choice.dtype)
+    if read.kind == "vae":
+        vae = prepare(AutoencoderTiny.from_pretrained(folder)).to(device, dtype).eval()
+        return Reconstruction(read, vae)
+    pipeline = checkpoint.load(folder)
+    unet: UNet2DConditionModel = prepare(pipeline.unet)
+    pipeline.register_modules(unet=unet.eval())
+    pipeline.to(device, dtype)
+    return Diffusion(read, pipeline)
