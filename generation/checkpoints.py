@@ -156,6 +156,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         if not _has_type(value, _MANIFEST_TYPES[key]):
             raise CheckpointCorrupt(f"{path}: {key} must be {_MANIFEST_TYPES[key]}, not {value!r}")
     fields = {**manifest, "vocabulary": tuple(manifest.get("vocabulary", ()))}
+    fields.pop("kind", None)  # which trainer made it; every kind that draws in steps draws alike
     try:
         return Checkpoint(
             **fields,
@@ -169,6 +170,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 _MANIFEST_TYPES = {
+    "kind": "a text",
     "name": "a text",
     "title": "a text",
     "width": "a whole number",
@@ -181,7 +183,7 @@ _MANIFEST_TYPES = {
     "text_encoder": "a text",
     "sha256": "an object of texts",
 }
-_OPTIONAL = {"vocabulary", "text_encoder"}
+_OPTIONAL = {"kind", "vocabulary", "text_encoder"}
 
 
 def _has_type(value: Any, wanted: str) -> bool:
