@@ -32,12 +32,14 @@ class Credit:
 
     Attributes:
         look: The style word it teaches.
-        package: With its registry's name; the folder for a folder.
+        title: What its maker calls it.
+        package: Name at its registry; the folder for a folder.
         licence: SPDX name.
         url: Where its maker publishes it; empty if it does not say.
     """
 
     look: str
+    title: str
     package: str
     version: str
     author: str
@@ -145,24 +147,29 @@ def room(folder: Path, needed_bytes: int = 0) -> str:
     )
 
 
-def read_npm(tarball: Path, member: str) -> bytes:
-    """Return one file of an npm package.
+def read_npm(tarball: Path, *members: str) -> list[bytes]:
+    """Return some files of an npm package, in the order asked for.
 
     Raises:
-        SourceError: The package has no such file.
+        SourceError: The package lacks one.
     """
+    wanted = {f"package/{member}" for member in members}
+    found: dict[str, bytes] = {}
+    # One pass: each look-up by name would unpack the whole file again.
     with tarfile.open(tarball) as archive:
-        try:
-            return _content(archive, archive.getmember(f"package/{member}"))
-        except KeyError as error:
-            raise SourceError(
-                f"{tarball.name} has no {member}; its layout changed, pin an older version"
-            ) from error
+        for member in archive:
+            if member.name in wanted:
+                found[member.name.removeprefix("package/")] = _content(archive, member)
+    if missing := [member for member in members if member not in found]:
+        raise SourceError(
+            f"{tarball.name} has no {missing[0]}; its layout changed, pin an older version"
+        )
+    return [found[member] for member in members]
 
 
-def read_json(tarball: Path, member: str) -> Any:
-    """Parse one JSON file of an npm package."""
-    return json.loads(read_npm(tarball, member))
+def read_json(tarball: Path, *members: str) -> list[Any]:
+    """Parse some JSON files of an npm package, in the order asked for."""
+    return [json.loads(content) for content in read_npm(tarball, *members)]
 
 
 def npm_files(tarball: Path) -> Iterator[tuple[str, bytes]]:

@@ -36,6 +36,7 @@ class Source:
         requires: Further packages that this one needs in order to run.
         path: Folder of pictures, absolute or within the work folder; empty for a package.
         licence: SPDX name; must be what the package itself says.
+        author: Who drew it, where the package names another or nobody.
         is_share_alike: Left out unless `--source` names it, because what is trained on it may have
             to carry the same licence.
         is_emoji: Its names mean emoji; otherwise only names found in the word list join them.
@@ -54,6 +55,7 @@ class Source:
     requires: tuple[Package, ...] = ()
     path: str = ""
     licence: str = ""
+    author: str = ""
     is_share_alike: bool = False
     is_emoji: bool = False
     limit: int = 0

@@ -78,9 +78,10 @@ def load(directory: Path) -> Shard | None:
 
 
 def _meaning(saved: dict[str, Any]) -> Meaning:
-    return Meaning(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()}
-    )
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in saved.items()
+    }
+    return Meaning(**fields)
 
 
 def draw(

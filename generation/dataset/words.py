@@ -4,7 +4,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ VARIATION_SELECTOR = "fe0f"
 SHORTCODES = ("cldr", "emojibase", "github", "joypixels", "iamcal", "emojibase-legacy")
 TONE = re.compile(r"-(?P<tone>(?:medium-)?(?:light|dark)|medium)(?:-skin-tone)?$")
 HAS_TONE = re.compile(r"skin tone")
-COUNTRY = re.compile(r"^(?:flag[- ]for[- ])+")
+COUNTRY = re.compile(r"^flag-(?:for-|flag-)+")
+# Blocks of Unicode that hold symbols and pictographs: their names spell what icon sets squeeze.
+SYMBOLS = ((0x2000, 0x2C00), (0x1F000, 0x1FB00))
 NOT_A_CONCEPT = "component"
 LONGEST_WORD = 20
 
@@ -60,6 +62,7 @@ def squeezed(name: str) -> str:
     >>> squeezed("Côte d’Ivoire"), squeezed("cote-divoire")
     ('cotedivoire', 'cotedivoire')
     """
+    name = name.replace("&", "and")
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]", "", plain)
 
@@ -89,6 +92,7 @@ class WordList:
         by_code_point: Without variation selectors.
         by_label: Squeezed label to code point: a name that can only mean this.
         by_name: Squeezed short code or Unicode name to code point as well: for emoji names only.
+        spelt: Squeezed name of any symbol to its words.
         frequency: How often each word is used, to split names that run together.
         is_restricted: The recipe lists its concepts; nothing else is wanted.
     """
@@ -96,6 +100,7 @@ class WordList:
     by_code_point: Mapping[str, Meaning] = field(default_factory=dict)
     by_label: Mapping[str, str] = field(default_factory=dict)
     by_name: Mapping[str, str] = field(default_factory=dict)
+    spelt: Mapping[str, str] = field(default_factory=dict)
     frequency: Mapping[str, int] = field(default_factory=dict)
     is_restricted: bool = False
 
@@ -114,6 +119,11 @@ class WordList:
         """Return the emoji that is called exactly so."""
         return self.by_code_point.get(self.by_label.get(squeezed(name), ""))
 
+    def is_refused(self, name: str) -> bool:
+        """Say whether the word list knows the name and does not take it for a thing to draw."""
+        code_points = self.by_label.get(squeezed(name))
+        return code_points is not None and code_points not in self.by_code_point
+
     def split(self, name: str) -> str:
         """Split words that run together into the likeliest ones.
 
@@ -122,6 +132,8 @@ class WordList:
         >>> WordList(frequency={"winking": 2, "wink": 2, "face": 9, "ing": 1}).split("winkingface")
         'winking face'
         """
+        if name in self.spelt:
+            return self.spelt[name]
         total = sum(self.frequency.values()) + 1
         best: list[tuple[float, list[str]]] = [(0.0, [])]
         for end in range(1, len(name) + 1):
@@ -140,13 +152,24 @@ def _spellings(name: str) -> Iterator[str]:
     bare = re.sub(r"-\d+$", "", name)  # house-2: a second drawing of the same
     for each in dict.fromkeys((name, bare)):
         yield each
-        if match := TONE.search(each):
-            yield f"{each[: match.start()]}-{match['tone']}-skin-tone"
+        bare, tone = without_tone(each)
+        if tone:
+            yield f"{bare}-{tone}-skin-tone"
         if COUNTRY.match(each):
             yield f"flag-{COUNTRY.sub('', each)}"
         yield each.replace("blonde", "blond")
         yield f"{each}-face"
         yield f"{each}-button"
+
+
+def without_tone(name: str) -> tuple[str, str]:
+    """Part an emoji's name from the skin tone at its end, or from none.
+
+    >>> without_tone("elf-medium-dark"), without_tone("elf")
+    (('elf', 'medium-dark'), ('elf', ''))
+    """
+    match = TONE.search(name)
+    return (name[: match.start()], match["tone"]) if match else (name, "")
 
 
 def read(tarball: Path, concepts: Mapping[str, str]) -> WordList:
@@ -158,8 +181,9 @@ def read(tarball: Path, concepts: Mapping[str, str]) -> WordList:
         tarball: The npm package emojibase-data.
         concepts: The recipe's names for the emoji it wants; empty takes all under their labels.
     """
-    groups = read_json(tarball, "meta/groups.json")["groups"]
-    entries = list(_flattened(read_json(tarball, "en/data.json"), groups))
+    members = [f"en/shortcodes/{preset}.json" for preset in SHORTCODES]
+    about, table, *shortcodes = read_json(tarball, "meta/groups.json", "en/data.json", *members)
+    entries = list(_flattened(table, about["groups"]))
     chosen = {code_point_key(emoji): name for name, emoji in concepts.items()}
     meanings: dict[str, Meaning] = {}
     by_label: dict[str, str] = {}
@@ -170,16 +194,30 @@ def read(tarball: Path, concepts: Mapping[str, str]) -> WordList:
         meanings[code_points] = _meaning(entry, group, chosen.get(code_points, ""))
     known = {code_points for code_points, _, _ in entries}
     by_name = dict(by_label)
-    for name, code_points in _other_names(tarball, known):
+    for name, code_points in _other_names(shortcodes, known):
         by_name.setdefault(squeezed(name), code_points)
-    frequency = Counter(
-        word
-        for _, entry, _ in entries
-        for text in (entry["label"], *entry.get("tags", ()))
-        for word in re.findall(r"[a-z0-9]+", text.lower())
-        if len(word) > 1 or word == "a"
+    symbols = list(_symbol_names())
+    texts = [text for _, entry, _ in entries for text in (entry["label"], *entry["tags"])]
+    return WordList(
+        by_code_point=meanings,
+        by_label=by_label,
+        by_name=by_name,
+        spelt={squeezed(name): name for name in symbols},
+        frequency=Counter(
+            word
+            for text in (*texts, *symbols)
+            for word in re.findall(r"[a-z0-9]+", text.lower())
+            if len(word) > 1 or word == "a"
+        ),
+        is_restricted=bool(concepts),
     )
-    return WordList(meanings, by_label, by_name, frequency, is_restricted=bool(concepts))
+
+
+def _symbol_names() -> Iterator[str]:
+    for start, end in SYMBOLS:
+        for code_point in range(start, end):
+            if name := unicodedata.name(chr(code_point), ""):
+                yield name.lower().replace("-", " ")
 
 
 def _flattened(
@@ -205,9 +243,11 @@ def _meaning(entry: Mapping[str, Any], group: str, name: str) -> Meaning:
     )
 
 
-def _other_names(tarball: Path, known: set[str]) -> Iterator[tuple[str, str]]:
-    for preset in SHORTCODES:
-        for hexcode, names in read_json(tarball, f"en/shortcodes/{preset}.json").items():
+def _other_names(
+    shortcodes: Iterable[Mapping[str, str | list[str]]], known: set[str]
+) -> Iterator[tuple[str, str]]:
+    for preset in shortcodes:
+        for hexcode, names in preset.items():
             code_points = without_selectors(hexcode)
             if code_points in known:
                 for name in [names] if isinstance(names, str) else names:

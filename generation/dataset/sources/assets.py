@@ -19,7 +19,7 @@ def collect(source: Source, cache: Path, words: WordList) -> Collected:
     """
     pinned = Package(package=source.package, version=source.version, sha256=source.sha256)
     tarball = fetch_npm(pinned, cache)
-    about = read_json(tarball, "package.json")
+    about = read_json(tarball, "package.json")[0]
     check_licence(source, about["license"])
     found: dict[str, Drawing] = {}
     for path, content in npm_files(tarball):
@@ -27,12 +27,13 @@ def collect(source: Source, cache: Path, words: WordList) -> Collected:
         meaning = words.of_code_point(name.stem)
         if name.suffix in SUFFIXES and meaning is not None:
             found.setdefault(name.stem, Drawing(name.stem, Picture(content), meaning, "emoji"))
-    author = about["author"]
+    packager = about["author"]
     credit = Credit(
         look=source.look,
+        title=source.package,
         package=source.package,
         version=source.version,
-        author=(author["name"] if isinstance(author, dict) else author.partition(" <")[0]),
+        author=source.author or (packager["name"] if isinstance(packager, dict) else packager),
         licence=source.licence,
         url=about.get("homepage", ""),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from generation.dataset.packages import SourceError
 from generation.dataset.recipe import DataRecipe, Source
-from generation.dataset.sources import assets, folder, iconify, openclipart
+from generation.dataset.sources import assets, dicebear, folder, iconify, openclipart
 from generation.dataset.sources.drawing import Collected, Drawing
 from generation.dataset.words import WordList
 from generation.training.work import Work
@@ -25,6 +25,7 @@ def collect(source: Source, recipe: DataRecipe, work: Work, words: WordList) -> 
             "iconify": iconify.collect,
             "assets": assets.collect,
             "openclipart": openclipart.collect,
+            "dicebear": dicebear.collect,
         }
         collected = kinds[source.kind](source, work.packages, words)
     if source.is_emoji and recipe.concepts:

@@ -59,9 +59,10 @@ def collect(source: Source, work_folder: Path, words: WordList) -> Collected:
         )
     credit = Credit(
         look=source.look,
+        title=folder.name,
         package=source.path,
         version="",
-        author="",
+        author=source.author,
         licence=source.licence,
         url="",
     )

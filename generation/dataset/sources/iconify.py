@@ -9,7 +9,7 @@ from generation.dataset.packages import Credit, fetch_npm, read_json
 from generation.dataset.raster import Picture
 from generation.dataset.recipe import Package, Source
 from generation.dataset.sources.drawing import Collected, Drawing, check_licence
-from generation.dataset.words import Meaning, WordList
+from generation.dataset.words import Meaning, WordList, without_tone
 
 # A number tells drawings of the same thing apart, a size tells nothing.
 NUMBER = re.compile(r"(?<=[a-z])-?\d+$|(?<=-)\d+$")
@@ -25,19 +25,19 @@ def collect(source: Source, cache: Path, words: WordList) -> Collected:
     """
     pinned = Package(package=source.package, version=source.version, sha256=source.sha256)
     tarball = fetch_npm(pinned, cache)
-    info = read_json(tarball, "info.json")
+    info, icon_set, about = read_json(tarball, "info.json", "icons.json", "metadata.json")
     check_licence(source, info["license"]["spdx"])
-    icon_set = read_json(tarball, "icons.json")
     if source.is_emoji:
-        drawings = list(_emoji(icon_set, read_json(tarball, "chars.json"), words))
+        code_points = read_json(tarball, "chars.json")[0]
+        drawings = list(_emoji(icon_set, code_points, words))
     else:
-        endings = read_json(tarball, "metadata.json").get("suffixes", {})
-        drawings = list(_icons(source, icon_set, list(endings), words))
+        drawings = list(_icons(source, icon_set, list(about.get("suffixes", {})), words))
     credit = Credit(
         look=source.look,
+        title=info["name"],
         package=source.package,
         version=source.version,
-        author=info["author"]["name"],
+        author=source.author or info["author"]["name"],
         licence=source.licence,
         url=info["author"].get("url", ""),
     )
@@ -99,9 +99,14 @@ def _base(name: str, ending: str, endings: list[str]) -> str | None:
 
 def _spelt(name: str, words: WordList) -> Meaning:
     """Read an unknown emoji's name as words; run-together ones are split."""
-    bare = NUMBER.sub("", name) or name
+    bare, tone = without_tone(name)
+    bare = NUMBER.sub("", bare) or bare
     spelt = bare.replace("-", " ") if "-" in bare else words.split(bare)
-    return Meaning(concept=spelt, has_tone="skin-tone" in name, is_flag=spelt.startswith("flag"))
+    return Meaning(
+        concept=f"{spelt} with {tone} skin tone" if tone else spelt,
+        has_tone=bool(tone),
+        is_flag=spelt.startswith("flag "),
+    )
 
 
 def _picture(icon_set: Mapping[str, Any], name: str) -> Picture:

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
-from generation.dataset.packages import Credit, SourceError, debian_files, fetch_debian
+from generation.dataset.packages import Credit, debian_files, fetch_debian
 from generation.dataset.raster import Picture
 from generation.dataset.recipe import Package, Source
-from generation.dataset.sources.drawing import Collected, Drawing
+from generation.dataset.sources.drawing import Collected, Drawing, check_licence
 from generation.dataset.words import Meaning, WordList
 
 ROOT = "usr/share/openclipart/svg/"
 COPYRIGHT = "usr/share/doc/openclipart-svg/copyright"
-PUBLIC_DOMAIN = "public domain"
+# SPDX's name for the dedication that the package's copyright file quotes.
+DEDICATION, DEDICATION_SPDX = "copyright-only dedication", "CC-PDDC"
 LICENCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
 LARGEST_BYTES = 300_000
 # A title that many files share names their collection and not what they show.
@@ -29,7 +30,7 @@ def collect(source: Source, cache: Path, words: WordList) -> Collected:
     """Read the drawings in the recipe's folders whose own metadata says public domain.
 
     Raises:
-        SourceError: The package cannot be had, or is not the public-domain collection any more.
+        SourceError: The package cannot be had, or does not dedicate its drawings to the public.
     """
     pinned = Package(package=source.package, version=source.version, sha256=source.sha256)
     package_file = fetch_debian(pinned, cache)
@@ -49,13 +50,11 @@ def collect(source: Source, cache: Path, words: WordList) -> Collected:
                 unusable[name] = reason
             else:
                 found.append((name, text, reason))
-    if PUBLIC_DOMAIN not in copyright_text.lower():
-        raise SourceError(
-            f"{source.package} {source.version} does not say public domain any more; read its"
-            f" {COPYRIGHT} and pin another version"
-        )
+    says_so = DEDICATION in copyright_text.lower()
+    check_licence(source, DEDICATION_SPDX if says_so else f"unknown, see its {COPYRIGHT}")
     credit = Credit(
         look=source.look,
+        title="Open Clip Art Library",
         package=source.package,
         version=source.version,
         author="the artists of the Open Clip Art Library",
@@ -85,11 +84,11 @@ def _refused(text: str) -> "str | ElementTree.Element":
 def _drawings(
     source: Source, found: list[tuple[str, str, ElementTree.Element]], words: WordList
 ) -> Iterator[Drawing]:
-    titles = [_cleaned(work.findtext("{*}title") or "") for _, _, work in found]
+    titles = [_cleaned(work.findtext("{*}title") or "", "") for _, _, work in found]
     alike = Counter(titles)
     for (name, text, work), title in zip(found, titles, strict=True):
         is_name = bool(title) and alike[title] <= MOST_ALIKE
-        concept = title if is_name else _cleaned(PurePosixPath(name).name)
+        concept = title if is_name else _cleaned(PurePosixPath(name).name, _artist(work))
         if not concept:
             continue
         known = words.of_label(concept)
@@ -105,10 +104,21 @@ def _drawings(
         yield Drawing(name, Picture(text, is_trimmed=True), meaning, "clip art")
 
 
-def _cleaned(title: str) -> str:
+def _artist(work: ElementTree.Element) -> str:
+    """Return who drew it: many file names end in the name."""
+    return work.findtext("{*}creator/{*}Agent/{*}title") or ""
+
+
+def _cleaned(title: str, artist: str) -> str:
     """Return the words of a title or file name without artists, numbers and versions."""
     spoken = COLLECTION.sub("", title.strip()).lower()
     parts = re.findall(r"[a-z']{2,}", re.sub(r"[_\-,.]", " ", spoken))
-    while parts and parts[-1] in LAST_WORDS:
+    names = re.findall(r"[a-z]+", artist.lower())
+    while parts and (parts[-1] in LAST_WORDS or _begins_one(parts[-1], names)):
         parts.pop()
     return " ".join(parts)
+
+
+def _begins_one(part: str, names: list[str]) -> bool:
+    """Say whether the part is a name or its beginning, as file names cut them short."""
+    return any(name.startswith(part) for name in names)
