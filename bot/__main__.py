@@ -10,7 +10,7 @@ import typer
 
 from bot.prompts import PromptError
 from bot.settings import CONFIG_FILE, SettingsRefused
-from bot.terminal import demo, doctor, imagine, log, reproduce, run, training
+from bot.terminal import assessment, demo, doctor, imagine, log, reproduce, run, training
 from bot.terminal.exits import HELP, ExitCode, Stop
 from generation.errors import GenerationError, ImageRefused, InvalidRequest, UnknownCheckpoint
 from storage.errors import NotFound, StorageError
@@ -24,12 +24,13 @@ atelier = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data = typer.Typer(help="What the embedded checkpoint is trained on.", no_args_is_help=True)
+data = typer.Typer(help="What checkpoints are trained on.", no_args_is_help=True)
 data.command("build")(training.build)
 for command in (run.run, demo.demo, imagine.imagine, reproduce.reproduce, log.log):
     atelier.command()(command)
 atelier.add_typer(data, name="data")
 atelier.command()(training.train)
+atelier.command()(assessment.assess)
 atelier.command()(doctor.doctor)
 
 

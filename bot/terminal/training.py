@@ -132,6 +132,8 @@ class Bars(Progress):
 @contextlib.contextmanager
 def told_errors() -> Iterator[None]:
     """Turn what training can say about itself into sentences and exit codes."""
+    from generation.assessment.human import ResultsError
+    from generation.assessment.samplers import AssessmentError
     from generation.dataset.packages import SourceError
     from generation.dataset.stored import DatasetError
     from generation.recipes.reading import RecipeError
@@ -140,9 +142,9 @@ def told_errors() -> Iterator[None]:
 
     try:
         yield
-    except RecipeError as error:
+    except (RecipeError, ResultsError) as error:
         raise Stop(str(error)) from error
-    except (SourceError, DatasetError, NotPermitted, TrainingStopped) as error:
+    except (SourceError, DatasetError, NotPermitted, TrainingStopped, AssessmentError) as error:
         raise Stop(str(error), ExitCode.UNABLE) from error
 
 

@@ -1,0 +1,61 @@
+"""Let several checkpoints answer the same prompts, for people to compare."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from generation import device
+from generation.assessment import samplers
+from generation.assessment.human import Contender, write_page
+from generation.assessment.judge import Pictures
+from generation.assessment.prompts import Group, choose
+from generation.assessment.samplers import AssessmentError, Reconstruction
+from generation.dataset import stored
+from generation.progress import Progress
+from generation.training.work import Work
+
+BATCH = 8
+
+
+def prepare(
+    work: Work, checkpoints: Mapping[str, Path], count: int, out: Path, report: Progress
+) -> Path:
+    """Draw with two checkpoints and write the page on which people compare them.
+
+    Args:
+        work: Whose dataset the prompts are chosen from, evenly over its groups.
+        checkpoints: Two, name to folder.
+        count: Questions, about.
+        out: Folder for the page and its key.
+
+    Returns:
+        The page.
+
+    Raises:
+        AssessmentError: A checkpoint is none, or answers no prompts.
+        DatasetError: There is no dataset.
+    """
+    if len(checkpoints) != 2:
+        raise AssessmentError("people compare two different checkpoints; name two")
+    each = -(-count // len(Group))
+    dataset = stored.load(work.data)
+    chosen = choose(dataset, dict.fromkeys(Group, each), np.random.default_rng(0))
+    prompts = [prompt.text for prompt in chosen[:count]]
+    first, second = (
+        Contender(name, _draw(folder, name, prompts, report))
+        for name, folder in checkpoints.items()
+    )
+    return write_page(first, second, prompts, out)
+
+
+def _draw(folder: Path, name: str, prompts: list[str], report: Progress) -> Pictures:
+    sampler = samplers.open_sampler(folder, device.choose())
+    if isinstance(sampler, Reconstruction):
+        raise AssessmentError(f"{name} repeats pictures and answers no prompts")
+    parts = []
+    for start in range(0, len(prompts), BATCH):
+        part = prompts[start : start + BATCH]
+        parts.append(sampler.draw(part, range(start, start + len(part))))
+        report(f"draw {name}", start + len(part), len(prompts))
+    return np.concatenate(parts)
