@@ -32,7 +32,8 @@ class Comparing:
 
     Attributes:
         splits: How often the prompts are split into halves.
-        k: Nearest neighbour that spans a manifold, for precision and recall.
+        k: Nearest neighbour that spans a manifold, for precision and recall. The paper's 3 is for
+            thousands of pictures; balls around a hundred are so wide that noise lies in them.
         kernel_subsets: Random subsets averaged in the kernel distance.
         kernel_subset_size: Most pictures in one.
     """

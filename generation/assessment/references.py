@@ -130,7 +130,7 @@ class References:
         )
 
     def closest(self, drawn: Judged, count: int) -> tuple[Closest, ...]:
-        """Return the drawn pictures that come closest to a training picture, closest first."""
+        """Return the drawn pictures that come closest to training pictures, each at most once."""
         training = self.real.features[self.training]
         numbers, distance = memorisation.nearest(drawn.features, training)
         neighbours = memorisation.neighbour_distances(training)
@@ -146,7 +146,9 @@ class References:
             )
             for i in range(len(numbers))
         ]
-        return tuple(sorted(found, key=lambda each: each.ratio)[:count])
+        found.sort(key=lambda each: each.ratio)
+        once = {pair.row: pair for pair in reversed(found)}
+        return tuple(sorted(once.values(), key=lambda each: each.ratio)[:count])
 
     def _scores(self, judged: Judged, own: Numbers | None) -> dict[str, Features]:
         """Return what each picture gets by itself, as a mean over the seeds of its prompt."""
