@@ -261,7 +261,7 @@ def draw(dataset: Dataset, found: Map, side_px: int = 1600) -> Image.Image:
         side_px: At most, of the square; whole cells are drawn.
     """
     cells = int(np.ceil(1.35 * np.sqrt(len(found.rows)))) + 1
-    cell_px = max(8, side_px // cells)
+    cell_px = max(8, min(side_px // cells, min(dataset.sizes_px) + 2))
     places = snap(found.points, cells)
     canvas = Image.new("RGB", (cells * cell_px, cells * cell_px), PAPER)
     stored = dataset.pictures(min(dataset.sizes_px))
