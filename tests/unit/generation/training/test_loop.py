@@ -265,3 +265,13 @@ def test_forgotten_run_starts_over(tmp_path: Path) -> None:
 def test_epochs_count_passes_over_the_pictures() -> None:
     assert Run(epochs=2.5, batch_size=32).total_steps(100) == 8
     assert Run(steps=7).total_steps(100) == 7
+
+
+def test_every_seed_and_every_step_has_its_own_chance() -> None:
+    drawn = {
+        float(torch.rand((), generator=generator_at(s, n))) for s in range(9) for n in range(9)
+    }
+    assert len(drawn) == 81
+    assert torch.rand((), generator=generator_at(3, 4)) == torch.rand(
+        (), generator=generator_at(3, 4)
+    )
