@@ -41,9 +41,7 @@ def assess(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of report and pages.  \\[default: in the work folder]"
-        ),
+        typer.Option(help="Folder of report and pages.  \\[default: in the work folder]"),
     ] = None,
     human: Annotated[
         tuple[str, str] | None,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib.util
 from collections.abc import Iterator
 from enum import StrEnum
@@ -51,7 +52,8 @@ def build(
         list[str] | None,
         typer.Option(
             help="Only these sources, by look; share-alike ones must be named. 'gallery' exports"
-            " the members' pictures for which consent to improve the models stands."
+            " the members' pictures whose makers consent to improving the models: alone for a"
+            " LoRA, among others into the dataset."
         ),
     ] = None,
     work: WorkOption = WORK,
@@ -59,16 +61,21 @@ def build(
     """Collect, caption, clean and split the pictures of a preset, and report on them."""
     require_extra()
     from generation.dataset import build as building
-    from generation.dataset.recipe import DataRecipe
+    from generation.dataset.recipe import DataRecipe, Source
     from generation.training.work import Work
 
+    names = frozenset(source or ())
     with told_errors(), Bars() as bars:
         place = Work(work, preset)
         chosen = place.recipe(DataRecipe, "data")
-        if GALLERY in (source or ()):
+        if GALLERY in names:
             exported = asyncio.run(_export_gallery(context, place.root / GALLERY))
-            STATUS.print(f"{place.root / GALLERY}: {exported.sentence()}")
-        summary = building.build(place, chosen, bars.report, frozenset(source or ()))
+            typer.echo(f"{place.root / GALLERY}: {exported.sentence()}")
+            if names == {GALLERY}:  # for a LoRA; the dataset stays as it is
+                return
+            folder = Source(look=GALLERY, kind="folder", path=GALLERY)
+            chosen = dataclasses.replace(chosen, sources=(*chosen.sources, folder))
+        summary = building.build(place, chosen, bars.report, names)
     typer.echo(summary.sentence())
 
 
