@@ -9,60 +9,29 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from generation.dataset import arrays, clean, raster, rows, shards, stored, words
-from generation.dataset.packages import fetch_npm, room
+from generation.dataset.packages import Credit, fetch_npm, room
 from generation.dataset.recipe import DataRecipe, Source
 from generation.dataset.shards import Shard
 from generation.dataset.sources import collect, folder
 from generation.dataset.sources.drawing import Collected
 from generation.dataset.stored import Dataset, DatasetError
+from generation.dataset.summary import DROPPED, DatasetSummary
 from generation.dataset.words import WordList
 from generation.progress import Progress
 from generation.training.work import Work
 
 DRAWN = "drawn"
-DROPPED = "dropped.json"
 CREDITS = "credits.json"
 # Raise it when the same recipe would give other pixels or words.
 VERSION = 1
 EXAMINED_PX = 64
 BLOCK = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetSummary:
-    """What a build left on disk.
-
-    Attributes:
-        looks: Look to how many pictures it has.
-        splits: Split to how many pictures it has.
-        dropped: Key to reason of every picture that was collected and is not in the dataset.
-        seconds: The build took, on the clock.
-        was_cached: Nothing had to be done.
-        fingerprint: SHA-256 of everything the pictures and captions depend on.
-    """
-
-    directory: Path
-    pictures: int
-    concepts: int
-    phrasings: int
-    looks: Mapping[str, int]
-    splits: Mapping[str, int]
-    dropped: Mapping[str, str]
-    seconds: float
-    was_cached: bool
-    fingerprint: str
-
-    @property
-    def damaged(self) -> Mapping[str, str]:
-        """Those of the dropped whose file could not be read."""
-        return {key: why for key, why in self.dropped.items() if why.startswith(shards.DAMAGED)}
 
 
 def build(
@@ -87,6 +56,7 @@ def build(
             _build(work, recipe, sources, fingerprint, report)
         dataset = stored.load(work.data)
         dropped = json.loads((work.data / DROPPED).read_text(encoding="utf-8"))
+        page = _show(work.data, dataset, dropped, report)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
@@ -99,10 +69,24 @@ def build(
         looks=Counter(row.look for row in dataset.rows),
         splits=Counter(row.split.value for row in dataset.rows),
         dropped=dropped,
+        report=page,
         seconds=time.monotonic() - started,
         was_cached=is_cached,
         fingerprint=fingerprint,
     )
+
+
+def _show(directory: Path, dataset: Dataset, dropped: Mapping[str, str], report: Progress) -> Path:
+    """Write the page, unless it is newer than the dataset."""
+    # Imported here: it loads torch, which an unchanged dataset does not need.
+    from generation.dataset import report as reports
+
+    page = directory / reports.PAGE
+    written = page.stat().st_mtime_ns if page.exists() else 0
+    if written > (directory / stored.INDEX).stat().st_mtime_ns:
+        return page
+    makers = [Credit(**maker) for maker in _read(directory / CREDITS)]
+    return reports.write(directory, dataset, dropped, makers, report)
 
 
 def chosen(recipe: DataRecipe, only: Collection[str]) -> list[Source]:
@@ -112,7 +96,7 @@ def chosen(recipe: DataRecipe, only: Collection[str]) -> list[Source]:
         DatasetError: A name is not a source of the recipe.
     """
     if not only:
-        return [source for source in recipe.sources if not source.is_share_alike]
+        return [source for source in recipe.sources if not source.is_opt_in]
     known = {name: source for source in recipe.sources for name in _names(source)}
     if unknown := [name for name in only if name not in known]:
         listed = ", ".join(repr(source.look) for source in recipe.sources)
@@ -153,7 +137,7 @@ def _build(
         Dataset(
             directory=work.data,
             template=recipe.captions.template,
-            looks=tuple(source.look for source in sources),
+            looks=tuple(dict.fromkeys(found[i].look for i in np.flatnonzero(kept))),
             sizes_px=recipe.sizes_px,
             rows=rows.split_up([found[i] for i in np.flatnonzero(kept)], recipe),
             fingerprint=fingerprint,

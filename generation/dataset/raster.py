@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 40_000_000
 FORMATS = ("PNG", "WEBP", "JPEG")
-TRIM_PX = 512
+PROBE_PX = 128
 SVG = "http://www.w3.org/2000/svg"
 PX_PER_UNIT = {"": 1, "px": 1, "pt": 4 / 3, "pc": 16, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96}
 LENGTH = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-z]*)\s*")
@@ -55,14 +55,10 @@ def rasterise(picture: Picture, sizes_px: Sequence[int]) -> list[Pixels]:
     """
     if isinstance(picture.content, bytes):
         return [_fitted(_open(picture.content), side) for side in sizes_px]
-    if not picture.is_trimmed:
-        document = _Document(picture.content)
-        return [np.asarray(document.rendered(side), np.uint8) for side in sizes_px]
-    large = _Document(picture.content).rendered(max(TRIM_PX, 2 * max(sizes_px)))
-    drawn = large.getchannel("A").getbbox()
-    if drawn is None:
-        raise UnreadablePicture("it draws nothing")
-    return [_fitted(large.crop(drawn), side) for side in sizes_px]
+    document = _Document(picture.content)
+    if picture.is_trimmed:
+        document.trim()
+    return [np.asarray(document.rendered(side), np.uint8) for side in sizes_px]
 
 
 def rasterise_many(
@@ -122,15 +118,43 @@ class _Document:
             raise UnreadablePicture(f"broken SVG: {error}") from error
         if self._root.tag != f"{{{SVG}}}svg":
             raise UnreadablePicture(f"broken SVG: its root is {self._root.tag}")
-        if "viewBox" not in self._root.attrib:
+        self._box = self._declared_box()
+
+    def _declared_box(self) -> tuple[float, float, float, float]:
+        """Return left, top, width and height in the document's own units."""
+        numbers = re.split(r"[\s,]+", self._root.get("viewBox", "").strip())
+        try:
+            left, top, width, height = (float(number) for number in numbers)
+        except ValueError:
+            left, top = 0.0, 0.0
             width, height = (_length(self._root.get(key, "")) for key in ("width", "height"))
-            self._root.set("viewBox", f"0 0 {width} {height}")
+        if width <= 0 or height <= 0:
+            raise UnreadablePicture("broken SVG: it says no size")
+        return left, top, width, height
+
+    def trim(self) -> None:
+        """Cut off empty margins; clip art often fills a corner of a page."""
+        drawn = self.rendered(PROBE_PX).getchannel("A").getbbox()
+        if drawn is None:
+            raise UnreadablePicture("it draws nothing")
+        left, top, width, height = self._box
+        unit = max(width, height) / PROBE_PX
+        left -= (max(width, height) - width) / 2
+        top -= (max(width, height) - height) / 2
+        # A pixel more on every side: the edge lies somewhere within it.
+        self._box = (
+            left + (drawn[0] - 1) * unit,
+            top + (drawn[1] - 1) * unit,
+            (drawn[2] - drawn[0] + 2) * unit,
+            (drawn[3] - drawn[1] + 2) * unit,
+        )
 
     def rendered(self, side_px: int) -> Image.Image:
         """Draw it in a square; what does not fill the square stays transparent."""
         # Imported here: only building a dataset needs the renderer, drawing pictures does not.
         import resvg_py
 
+        self._root.set("viewBox", " ".join(str(number) for number in self._box))
         # resvg ignores the size it is asked for unless the SVG itself declares one.
         self._root.set("width", str(side_px))
         self._root.set("height", str(side_px))

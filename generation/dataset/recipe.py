@@ -37,8 +37,8 @@ class Source:
         path: Folder of pictures, absolute or within the work folder; empty for a package.
         licence: SPDX name; must be what the package itself says.
         author: Who drew it, where the package names another or nobody.
-        is_share_alike: Left out unless `--source` names it, because what is trained on it may have
-            to carry the same licence.
+        is_opt_in: Left out unless `--source` names it: share-alike, because what is trained on it
+            may have to carry the same licence, or the community's own pictures.
         is_emoji: Its names mean emoji; otherwise only names found in the word list join them.
         limit: Most drawings taken, spread evenly over its names; 0 takes all.
         groups: Which of its folders are taken (openclipart); empty takes all.
@@ -56,7 +56,7 @@ class Source:
     path: str = ""
     licence: str = ""
     author: str = ""
-    is_share_alike: bool = False
+    is_opt_in: bool = False
     is_emoji: bool = False
     limit: int = 0
     groups: tuple[str, ...] = ()

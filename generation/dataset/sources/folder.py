@@ -1,5 +1,6 @@
 """A folder of pictures, with captions beside them: anyone's own, or the community's gallery."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from generation.dataset.raster import Picture
 from generation.dataset.recipe import Source
 from generation.dataset.sources.drawing import Collected, Drawing, numbered
 from generation.dataset.words import Meaning, WordList
+from generation.training.captioned import Consented, read_consents
 
 SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg"})
 CAMERA_WORDS = frozenset({
@@ -22,7 +24,8 @@ def collect(source: Source, work_folder: Path, words: WordList) -> Collected:
     """Read `<name>.png` (or WebP, JPEG) files; `<name>.txt`, where present, holds the caption.
 
     A caption file's first line says what the picture shows, further lines are other ways to say it.
-    Without one, the file's name does.
+    Without one, the file's name does. In an exported gallery only those pictures are taken that the
+    record of consents beside them names.
 
     Args:
         work_folder: What the source's path is relative to.
@@ -36,9 +39,14 @@ def collect(source: Source, work_folder: Path, words: WordList) -> Collected:
         raise SourceError(
             f"{folder} holds no PNG, WebP or JPEG files; put some there, with captions"
         )
+    allowed = read_consents(folder)
     names = numbered([path.stem for path in paths])
     drawings, unusable = [], {}
     for name, path in zip(names, paths, strict=True):
+        content = path.read_bytes()
+        if allowed and not _is_allowed(allowed.get(path.name), content):
+            unusable[name] = "consent: its maker has not allowed it for training"
+            continue
         lines = _caption(path.with_suffix(".txt"))
         spoken = _spoken(path.stem)
         if not lines and not spoken:
@@ -51,7 +59,7 @@ def collect(source: Source, work_folder: Path, words: WordList) -> Collected:
             phrases=tuple(lines),
             group=known.group if known else "",
         )
-        drawings.append(Drawing(name, Picture(path.read_bytes()), meaning))
+        drawings.append(Drawing(name, Picture(content), meaning))
     if not drawings:
         raise SourceError(
             f"none of the {len(paths)} pictures in {folder} has a caption or a name made of words;"
@@ -75,6 +83,10 @@ def fingerprint(source: Source, work_folder: Path) -> list[tuple[str, int, int]]
         (path.name, path.stat().st_size, path.stat().st_mtime_ns)
         for path in sorted(_files(work_folder / source.path))
     ]
+
+
+def _is_allowed(consent: Consented | None, content: bytes) -> bool:
+    return consent is not None and consent.sha256 == hashlib.sha256(content).hexdigest()
 
 
 def _files(folder: Path) -> list[Path]:
