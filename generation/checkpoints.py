@@ -21,6 +21,9 @@ ABILITIES = frozenset({"ar", "negative", "image", "weights", "quality", "stylize
 # Anything drawn whole by its diffusers pipeline takes one prompt text, so no weights.
 PIPELINE_ABILITIES = frozenset({"ar", "negative", "image", "quality", "stylize"})
 SLOT_ABILITIES = frozenset({"ar", "negative", "image", "weights", "quality", "stylize"})
+# A distilled checkpoint has its guidance and its steps built in: none of them can be changed.
+DISTILLED_ABILITIES = SLOT_ABILITIES - {"negative", "quality", "stylize"}
+DISTILLED = "distill"
 
 MANIFEST = "atelier.json"
 EMBEDDED = Path(__file__).parent / "weights" / "atelier-emoji"
@@ -156,14 +159,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         if not _has_type(value, _MANIFEST_TYPES[key]):
             raise CheckpointCorrupt(f"{path}: {key} must be {_MANIFEST_TYPES[key]}, not {value!r}")
     fields = {**manifest, "vocabulary": tuple(manifest.get("vocabulary", ()))}
-    fields.pop("kind", None)  # which trainer made it; every kind that draws in steps draws alike
+    is_distilled = fields.pop("kind", "") == DISTILLED  # which trainer made it
     try:
         return Checkpoint(
             **fields,
             family="slots",
             source=str(folder),
             size_multiple=EMBEDDED_MULTIPLE_PX,
-            honours=SLOT_ABILITIES,
+            honours=DISTILLED_ABILITIES if is_distilled else SLOT_ABILITIES,
         )
     except ValueError as error:
         raise CheckpointCorrupt(f"{path}: {error}") from error

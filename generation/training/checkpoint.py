@@ -1,9 +1,11 @@
-"""Write a trained model as an ordinary diffusers folder."""
+"""Write a trained model as an ordinary diffusers folder, and open it again."""
 
-import hashlib
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import diffusers
 import torch
@@ -14,55 +16,95 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
+from generation.dataset.captions import styled
+from generation.dataset.stored import Dataset, Split
 from generation.text_encoder import PACKAGE, load_text_encoder
-from generation.training.captions import styled
-from generation.training.denoiser import NUM_TRAIN_TIMESTEPS
-from generation.training.recipe import Recipe
+from generation.training import manifest
 
 STORAGE_DTYPE = torch.float16
-MANIFEST = "atelier.json"
-WEIGHTS = "diffusion_pytorch_model.safetensors"
+ARTICLES = ("a ", "an ")
+
+Kind = Literal["diffusion", "distill"]
 
 
-def scheduler() -> DPMSolverMultistepScheduler:
-    """Return the sampler the checkpoint is stored with: DPM-Solver++(2M) on flow sigmas."""
-    return DPMSolverMultistepScheduler(
-        num_train_timesteps=NUM_TRAIN_TIMESTEPS,
-        prediction_type="flow_prediction",
-        use_flow_sigmas=True,
-        flow_shift=1.0,
-        # Stable Diffusion's pipeline warns about, and overrides, any other offset.
-        steps_offset=1,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        title: The name a person reads.
+        side_px: Of its square pictures.
+        num_inference_steps: Steps the engine takes unless told otherwise.
+        guidance_scale: Classifier-free guidance unless told otherwise; 1 is none.
+        styles: Look to template with `{prompt}`, in the order to show them.
+        default_style: The look drawn when a request names none.
+        vocabulary: What it was taught: concepts, then other words for them.
+    """
+
+    name: str
+    title: str
+    side_px: int
+    num_inference_steps: int
+    guidance_scale: float
+    styles: Mapping[str, str]
+    default_style: str
+    vocabulary: Sequence[str]
+
+
+def vocabulary(dataset: Dataset) -> list[str]:
+    """Return the concepts that generators are taught, then the other words for them.
+
+    A phrasing that holds the concept's name, or begins with an article, adds no word.
+    """
+    rows = [row for row in dataset.rows if row.split is Split.TRAIN]
+    concepts = dict.fromkeys(row.concept for row in rows)
+    others = dict.fromkeys(
+        text
+        for row in rows
+        for text in row.phrasings
+        if row.concept.lower() not in text and not text.startswith(ARTICLES)
     )
+    return [*concepts, *(text for text in others if text not in concepts)]
 
 
-def pipeline(unet: UNet2DConditionModel, vae: AutoencoderTiny) -> StableDiffusionPipeline:
-    """Return the stock pipeline around trained parts, for sample sheets during training."""
+def styles(dataset: Dataset) -> dict[str, str]:
+    """Return every look that generators are taught, with the words that ask for it."""
+    known = {row.look for row in dataset.rows if row.split is Split.TRAIN}
+    return {
+        look: styled("{prompt}", look, dataset.template) for look in dataset.looks if look in known
+    }
+
+
+def pipeline(
+    unet: UNet2DConditionModel, vae: AutoencoderTiny, scheduler: DPMSolverMultistepScheduler
+) -> StableDiffusionPipeline:
+    """Return the stock pipeline around trained parts."""
     text_encoder, tokenizer = load_text_encoder()
-    drawn = StableDiffusionPipeline(
+    made = StableDiffusionPipeline(
         vae=vae,
-        text_encoder=text_encoder,
+        text_encoder=text_encoder.to(unet.device),
         tokenizer=tokenizer,
         unet=unet,
-        scheduler=scheduler(),
+        scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    drawn.set_progress_bar_config(disable=True)
-    return drawn
+    made.set_progress_bar_config(disable=True)
+    return made
 
 
-def load(directory: Path) -> StableDiffusionPipeline:
-    """Open a checkpoint folder through diffusers' own loader, in float32."""
+def load(folder: Path) -> StableDiffusionPipeline:
+    """Open a checkpoint folder through diffusers' own loader, in float32 on the CPU."""
     text_encoder, tokenizer = load_text_encoder()
     loaded = StableDiffusionPipeline.from_pretrained(
-        directory,
+        folder,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+        use_safetensors=True,
         dtype=torch.float32,
     )
     loaded.set_progress_bar_config(disable=True)
@@ -71,29 +113,25 @@ def load(directory: Path) -> StableDiffusionPipeline:
 
 def export(
     out: Path,
-    recipe: Recipe,
+    kind: Kind,
+    about: About,
     unet: UNet2DConditionModel,
     vae: AutoencoderTiny,
-    vocabulary: Sequence[str],
-    looks: Sequence[str],
+    scheduler: DPMSolverMultistepScheduler,
 ) -> None:
-    """Write weights, configurations and the manifest.
+    """Write weights in float16, configurations, and the manifest last of all.
 
     The text encoder is not copied: it is an installed package, pinned by hash.
 
     Args:
         out: Folder to write; files already there are replaced.
-        unet: Converted to the storage type in place.
-        vae: Converted to the storage type in place.
-        vocabulary: What the model was taught: concepts, then other words for them.
-        looks: Looks it was taught, in the order to show them.
     """
     out.mkdir(parents=True, exist_ok=True)
-    unet.to(STORAGE_DTYPE).save_pretrained(out / "unet")
-    vae.to(STORAGE_DTYPE).save_pretrained(out / "vae")
-    scheduler().save_pretrained(out / "scheduler")
-    for part in ("unet", "vae"):
-        _drop_config_keys(out / part / "config.json")
+    (out / manifest.MANIFEST).unlink(missing_ok=True)
+    for name, part in (("unet", unet), ("vae", vae)):
+        copy.deepcopy(part).to(device="cpu", dtype=STORAGE_DTYPE).save_pretrained(out / name)
+        _drop_config_keys(out / name / "config.json")
+    scheduler.save_pretrained(out / "scheduler")
     index = {
         "_class_name": "StableDiffusionPipeline",
         "_diffusers_version": diffusers.__version__,
@@ -108,34 +146,24 @@ def export(
         "vae": ["diffusers", "AutoencoderTiny"],
     }
     _write_json(out / "model_index.json", index)
-    model, template = recipe.model, recipe.captions.template
-    manifest = {
-        "name": model.name,
-        "title": model.title,
-        "width": model.width,
-        "height": model.height,
-        "num_inference_steps": model.num_inference_steps,
-        "guidance_scale": model.guidance_scale,
-        "styles": {look: styled("{prompt}", look, template) for look in looks},
-        "default_style": model.default_style,
-        "vocabulary": list(vocabulary),
+    content = {
+        "name": about.name,
+        "title": about.title,
+        "width": about.side_px,
+        "height": about.side_px,
+        "num_inference_steps": about.num_inference_steps,
+        "guidance_scale": about.guidance_scale,
+        "styles": dict(about.styles),
+        "default_style": about.default_style,
+        "vocabulary": list(about.vocabulary),
         "text_encoder": PACKAGE,
-        "sha256": {
-            f"{part}/{WEIGHTS}": sha256_of(out / part / WEIGHTS) for part in ("unet", "vae")
-        },
     }
-    _write_json(out / MANIFEST, manifest)
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    manifest.write(out, kind, content)
 
 
 def _drop_config_keys(path: Path) -> None:
     """Remove where the weights lay before, and a key that AutoencoderTiny writes but warns about."""
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     for key in ("_name_or_path", "block_out_channels" if path.parent.name == "vae" else ""):
         config.pop(key, None)
     _write_json(path, config)

@@ -1,128 +1,182 @@
-"""Word states of every caption, exactly as the drawing pipeline will produce them."""
+"""Word states of captions, exactly as the drawing pipeline will produce them, computed once."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from generation.text_encoder import load_text_encoder
-from generation.training.captions import styled
-from generation.training.dataset import Dataset
-from generation.training.recipe import Recipe
-from generation.training.sources import Progress
+from generation import text_encoder
+from generation.dataset.captions import styled
+from generation.dataset.stored import Dataset, Row
+from generation.progress import Progress
+from generation.training import kept
+from generation.training.latents import Latents
 
-STATES = "states.npy"
-TEXTS = "states.json"
-ENCODE_BATCH = 64
-PLAIN_PHRASINGS = 2
+TEXTS_AT_ONCE = 64
+FEATURES = 384
+PLAINEST = 2
 PLAIN_SHARE = 0.55
 """Share of captions that are just the concept's name, with or without an article."""
+EMPTY = 0
+"""Number of the empty prompt among the captions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wording:
+    """How pictures are put into words while training.
+
+    Attributes:
+        phrasings: Most ways of asking for one picture. The states of a text take 24 KB: all its
+            tokens, padding too, because the pipeline shows the denoiser padding. 17,000 pictures
+            with 2 phrasings each, further backgrounds and no look take less than 2 GB.
+        dropout: Share of captions replaced by the empty prompt, which guidance needs.
+        unstyled: Share of captions that name no look.
+    """
+
+    phrasings: int = 12
+    dropout: float = 0.12
+    unstyled: float = 0.06
+
+    def __post_init__(self) -> None:
+        if self.phrasings < 1:
+            raise ValueError("phrasings must be 1 or more")
+        if min(self.dropout, self.unstyled) < 0 or self.dropout + self.unstyled > 1:
+            raise ValueError("dropout and unstyled must be shares of one whole")
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
-    """Captions and their states.
+class Captions:
+    """The captions of every picture and view.
 
     Attributes:
-        states: float16 of shape (captions, tokens, features); caption 0 is the empty prompt.
-        styled_of: For every dataset row, the captions that name its look.
-        plain_of: For every dataset row, the captions that name none.
+        states: float16 (captions, tokens, features), memory-mapped; the first is the empty prompt.
+        styled: Numbers of the captions that name the look, int64 (rows, views, phrasings).
+        unstyled: The same for those that do not.
     """
 
-    states: Tensor
-    styled_of: tuple[tuple[int, ...], ...]
-    plain_of: tuple[tuple[int, ...], ...]
+    states: npt.NDArray[np.float16]
+    styled: npt.NDArray[np.int64]
+    unstyled: npt.NDArray[np.int64]
+
+    def at(self, numbers: Tensor) -> Tensor:
+        """Return states by caption number, float16 (n, tokens, features)."""
+        return torch.from_numpy(self.states[numbers.numpy()])
 
 
-def prepare(directory: Path, recipe: Recipe, dataset: Dataset, report: Progress) -> Conditions:
-    """Encode every caption once; later runs read the cached states.
+def prepare(
+    folder: Path,
+    dataset: Dataset,
+    latents: Latents,
+    wording: Wording,
+    device: torch.device,
+    report: Progress,
+) -> Captions:
+    """Encode every caption once; later runs read what is on disk.
 
     Args:
-        directory: Keeps the states.
+        folder: Keeps the states.
+        latents: Says what the captions of its views must mention.
     """
-    wording = recipe.captions
-    texts: dict[str, int] = {"": 0}
+    texts: dict[str, int] = {"": EMPTY}
+    shape = (len(latents.rows), latents.views, wording.phrasings)
+    named, unnamed = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for position, number in enumerate(latents.rows.tolist()):
+        row = dataset.rows[number]
+        options = phrasings_of(row, wording.phrasings, number)
+        for view, addition in enumerate(latents.additions[position].tolist()):
+            words = latents.words[addition]
+            # A view with words of its own has one phrasing, another in each view: see `Wording`.
+            chosen = [f"{options[view % len(options)]} {words}"] if words else options
+            with_look = [styled(text, row.look, dataset.template) for text in chosen]
+            without = with_look if words else chosen
+            for store, wanted in ((named, with_look), (unnamed, without)):
+                numbers = [texts.setdefault(text, len(texts)) for text in wanted]
+                store[position, view] = np.resize(numbers, wording.phrasings)
+    return Captions(encode_once(folder, list(texts), device, report), named, unnamed)
 
-    def number_of(text: str) -> int:
-        return texts.setdefault(text, len(texts))
 
-    plain = {
-        concept: tuple(number_of(text) for text in phrasings)
-        for concept, phrasings in dataset.phrasings.items()
-    }
-    looks = {
-        (row.concept, row.look): tuple(
-            number_of(styled(text, row.look, wording.template))
-            for text in dataset.phrasings[row.concept]
-        )
-        for row in dataset.rows
-    }
-    return Conditions(
-        states=_states(directory, list(texts), report),
-        styled_of=tuple(looks[row.concept, row.look] for row in dataset.rows),
-        plain_of=tuple(plain[row.concept] for row in dataset.rows),
+def phrasings_of(row: Row, limit: int, turn: int) -> list[str]:
+    """Return the plainest phrasings of a picture, and others in turn.
+
+    With few of them, each look of a thing gets to hear other ones, so the model hears them all.
+
+    Args:
+        turn: Number of the picture.
+    """
+    plainest, others = list(row.phrasings[:PLAINEST]), row.phrasings[PLAINEST:]
+    chosen = plainest[:limit]
+    for place in range(min(limit - len(chosen), len(others))):
+        chosen.append(others[(turn + place) % len(others)])
+    return chosen
+
+
+def encode_once(
+    folder: Path, texts: Sequence[str], device: torch.device, report: Progress
+) -> npt.NDArray[np.float16]:
+    """Return the word states of texts from disk, encoding those that are not there yet."""
+    encoder: Encoder | None = None
+
+    def compute(start: int, stop: int) -> npt.NDArray[np.float16]:
+        nonlocal encoder
+        encoder = encoder or Encoder(device)
+        return encoder(texts[start:stop]).cpu().numpy()
+
+    identity = [list(texts), text_encoder.SHA256]
+    shape = (len(texts), text_encoder.MODEL_MAX_LENGTH, FEATURES)
+    states: npt.NDArray[np.float16] = kept.array(
+        folder, "captions", identity, shape, np.float16, compute, TEXTS_AT_ONCE, report
     )
-
-
-def _states(directory: Path, texts: Sequence[str], report: Progress) -> Tensor:
-    cache, index = directory / STATES, directory / TEXTS
-    if index.exists() and json.loads(index.read_text(encoding="utf-8")) == texts:
-        return torch.from_numpy(np.load(cache))
-    states = encode_texts(texts, report)
-    np.save(cache, states.numpy())
-    index.write_text(json.dumps(texts), encoding="utf-8")
     return states
 
 
-@torch.no_grad()
-def encode_texts(texts: Sequence[str], report: Progress) -> Tensor:
-    """Return word states the way `StableDiffusionPipeline.encode_prompt` computes them.
+class Encoder:
+    """Computes word states the way `StableDiffusionPipeline.encode_prompt` does."""
 
-    Returns:
-        float16 of shape (texts, tokens, features).
-    """
-    text_encoder, tokenizer = load_text_encoder()
-    parts = []
-    for start in range(0, len(texts), ENCODE_BATCH):
-        batch = list(texts[start : start + ENCODE_BATCH])
-        tokens = tokenizer(
-            batch,
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        model, self._tokenizer = text_encoder.load_text_encoder()
+        self._model = model.to(device)
+
+    @torch.no_grad()
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Return float16 (texts, tokens, features)."""
+        tokens = self._tokenizer(
+            list(texts),
             padding="max_length",
-            max_length=tokenizer.model_max_length,
+            max_length=self._tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
-        )
-        states = text_encoder(tokens.input_ids, attention_mask=tokens.attention_mask)[0]
-        parts.append(states.half())
-        report("caption", start + len(batch), len(texts))
-    return torch.cat(parts)
+        ).to(self._device)
+        states: Tensor = self._model(tokens.input_ids, attention_mask=tokens.attention_mask)[0]
+        return states.half()
 
 
 def choose(
-    conditions: Conditions, recipe: Recipe, rows: Sequence[int], generator: torch.Generator
+    captions: Captions,
+    wording: Wording,
+    positions: Tensor,
+    views: Tensor,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Pick a caption for each row: usually plain words and a look, sometimes none at all.
+    """Pick a caption for each picture: usually plain words and a look, sometimes none at all.
 
     Args:
-        rows: Dataset rows of one batch.
+        positions: Positions in the latents' rows, int64 (n,).
+        views: Which view of each.
 
     Returns:
-        int64 of shape (rows,), indices into `conditions.states`.
+        Numbers of captions, int64 (n,).
     """
-    wording = recipe.captions
-    chances = torch.rand((len(rows), 3), generator=generator).tolist()
-    chosen = []
-    for row, (drop, kind, which) in zip(rows, chances, strict=True):
-        if drop < wording.dropout:
-            chosen.append(0)
-            continue
-        is_unstyled = drop < wording.dropout + wording.unstyled
-        options = (conditions.plain_of if is_unstyled else conditions.styled_of)[row]
-        if kind < PLAIN_SHARE:
-            options = options[:PLAIN_PHRASINGS]
-        chosen.append(options[int(which * len(options))])
-    return torch.tensor(chosen)
+    count = captions.styled.shape[2]
+    drop, kind, which = torch.rand((len(positions), 3), generator=generator).unbind(1)
+    options = torch.where(kind < PLAIN_SHARE, min(PLAINEST, count), count)
+    phrasing = (which * options).long()
+    index = (positions.numpy(), views.numpy(), phrasing.numpy())
+    named = torch.from_numpy(captions.styled[index])
+    unnamed = torch.from_numpy(captions.unstyled[index])
+    chosen = torch.where(drop < wording.dropout + wording.unstyled, unnamed, named)
+    return torch.where(drop < wording.dropout, EMPTY, chosen)

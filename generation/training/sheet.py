@@ -3,12 +3,41 @@
 from collections.abc import Sequence
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import (
+    AutoencoderTiny,
+    DPMSolverMultistepScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 from PIL import Image, ImageDraw
+
+from generation.training import checkpoint
 
 MARGIN_PX = 4
 LABEL_PX = 14
 BATCH = 8
+COLUMNS = 8
+
+
+def of(
+    unet: UNet2DConditionModel,
+    vae: AutoencoderTiny,
+    scheduler: DPMSolverMultistepScheduler,
+    prompts: Sequence[str],
+    seed: int,
+    num_inference_steps: int,
+    guidance_scale: float,
+) -> Image.Image:
+    """Return a sheet of what a denoiser draws at this moment of its training.
+
+    Args:
+        unet: Of any format; a float32 copy is drawn with.
+    """
+    drawn = UNet2DConditionModel.from_config(unet.config).to(unet.device)
+    drawn.load_state_dict(unet.state_dict())
+    pipe = checkpoint.pipeline(drawn.eval(), vae, scheduler)
+    pictures = draw(pipe, prompts, seed, num_inference_steps, guidance_scale)
+    return grid(pictures, prompts, COLUMNS)
 
 
 def draw(
