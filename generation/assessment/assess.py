@@ -158,7 +158,7 @@ def assess(
 
     judged, judged_before = judge.drawn(_joined(drawn)), judge.drawn(_joined(before))
     evidence = references.evidence(judged, judged_before)
-    if about.kind == "vae":
+    if about.kind == samplers.VAE:
         evidence = _of_reconstructions(evidence, drawn[0], before[0], originals)
     return Report(
         about=about,
@@ -169,7 +169,7 @@ def assess(
         figures=figures.compute(
             evidence, references.slices(), settings.comparing, settings.seed, report
         ),
-        closest=() if about.kind == "vae" else references.closest(judged, settings.closest),
+        closest=() if about.kind == samplers.VAE else references.closest(judged, settings.closest),
         pictures=drawn,
         timing=measured,
     )
@@ -199,7 +199,7 @@ def _draw_all(
         Pictures, shape (seeds, prompts, height, width, 3), and the seconds a picture took in each
         full batch.
     """
-    seeds = 1 if about.kind == "vae" else settings.seeds
+    seeds = 1 if about.kind == samplers.VAE else settings.seeds
     parts: list[Pictures] = []
     seconds: list[float] = []
     for turn in range(seeds):

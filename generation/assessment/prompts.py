@@ -1,7 +1,7 @@
 """Choose what a checkpoint is asked to draw."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,11 +45,11 @@ def choose(
     Raises:
         DatasetError: The dataset has fewer than two pictures to ask for.
     """
-    waiting = _spread_over_looks(dataset, generator)
+    waiting = generator.permutation(len(dataset.rows)).tolist()
     prompts: list[Prompt] = []
     for group in Group:
         fitting = [number for number in waiting if _fits(dataset.rows[number], group)]
-        chosen = fitting[: counts[group]]
+        chosen = _spread_over_looks(dataset, fitting)[: counts[group]]
         waiting = [number for number in waiting if number not in set(chosen)]
         prompts += [Prompt(number, _text(dataset, number, group), group) for number in chosen]
     if len(prompts) < 2:
@@ -66,11 +66,11 @@ def caption(dataset: Dataset, number: int) -> str:
     return styled(row.phrasings[0], row.look, dataset.template)
 
 
-def _spread_over_looks(dataset: Dataset, generator: np.random.Generator) -> list[int]:
-    """Return all row numbers by lot, first one of each look, then the second of each, and on."""
+def _spread_over_looks(dataset: Dataset, numbers: Sequence[int]) -> list[int]:
+    """Order row numbers: the first of each look, then the second of each, and on."""
     seen: Counter[str] = Counter()
     places = []
-    for number in generator.permutation(len(dataset.rows)).tolist():
+    for number in numbers:
         look = dataset.rows[number].look
         places.append((seen[look], number))
         seen[look] += 1

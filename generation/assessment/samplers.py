@@ -1,5 +1,6 @@
 """Open any checkpoint of ours as something that draws: prompts and seeds in, pictures out."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,14 +8,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
 from generation.assessment.judge import Pictures, to_pictures, to_tensor
+from generation.checkpoints import verify
 from generation.device import DeviceChoice
+from generation.gan.model import Gan
+from generation.gan.model import load as load_gan
 from generation.training import checkpoint, manifest
 
-DIFFUSION_KINDS = ("diffusion", "distilled", "lora")
-KINDS = (*DIFFUSION_KINDS, "gan", "vae")
+GAN, VAE = "gan", "vae"
+KINDS = ("diffusion", "distill", "lora", GAN, VAE)
 
 
 class AssessmentError(RuntimeError):
@@ -26,7 +30,7 @@ class About:
     """What a checkpoint's folder says of itself.
 
     Attributes:
-        kind: `diffusion`, `distilled`, `lora`, `gan` or `vae`.
+        kind: one of `KINDS`.
         side_px: Of its pictures.
         sha256: Of every weight file.
     """
@@ -73,6 +77,18 @@ class Diffusion:
 
 
 @dataclass(frozen=True, slots=True)
+class OnePass:
+    """A GAN."""
+
+    about: About
+    gan: Gan
+
+    def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pictures:
+        """Return one picture a prompt, uint8 (n, height, width, 3)."""
+        return self.gan.draw(prompts, seeds)
+
+
+@dataclass(frozen=True, slots=True)
 class Reconstruction:
     """An autoencoder: it draws nothing, it repeats what it is shown."""
 
@@ -87,10 +103,11 @@ class Reconstruction:
 
 
 def about(folder: Path) -> About:
-    """Read what a checkpoint folder says of itself.
+    """Read what a checkpoint folder says of itself, and check its files.
 
     Raises:
         AssessmentError: It is no checkpoint, or of a kind that draws nothing.
+        CheckpointCorrupt: A file is not the one recorded.
     """
     try:
         content = json.loads((folder / manifest.MANIFEST).read_text(encoding="utf-8"))
@@ -99,14 +116,16 @@ def about(folder: Path) -> About:
             f"no checkpoint in {folder}: it has no {manifest.MANIFEST}; make one with"
             " `atelier train diffusion`"
         ) from error
-    kind = content.get("kind", "diffusion")
+    kind = content.get("kind", "diffusion")  # the first checkpoints did not say
     if kind not in KINDS:
         raise AssessmentError(f"{folder} holds a {kind}; only {', '.join(KINDS)} can be assessed")
+    verify(folder, content["sha256"])
+    name = content.get("name", kind)
     return About(
-        name=content.get("name", folder.name),
-        title=content.get("title", content.get("name", folder.name)),
+        name=name,
+        title=content.get("title", name),
         kind=kind,
-        side_px=content.get("width", content.get("side_px", 0)),
+        side_px=content["side_px"] if kind in {GAN, VAE} else content["width"],
         sha256=content["sha256"],
         manifest=content,
     )
@@ -117,6 +136,7 @@ def open_sampler(folder: Path, choice: DeviceChoice) -> Sampler | Reconstruction
 
     Raises:
         AssessmentError: It is no checkpoint, or of a kind that draws nothing.
+        CheckpointCorrupt: A file is not the one recorded.
     """
     return _open(folder, choice, lambda part: part)
 
@@ -140,11 +160,17 @@ def _open(
 ) -> Sampler | Reconstruction:
     read = about(folder)
     device, dtype = torch.device(choice.device), getattr(torch, choice.dtype)
-    if read.kind == "vae":
-        vae = prepare(AutoencoderTiny.from_pretrained(folder)).to(device, dtype).eval()
-        return Reconstruction(read, vae)
+
+    def placed(part: Any) -> Any:
+        return prepare(part).to(device, dtype).eval()
+
+    if read.kind == VAE:
+        return Reconstruction(read, placed(AutoencoderTiny.from_pretrained(folder)))
+    if read.kind == GAN:
+        gan = load_gan(folder)
+        parts = {name: placed(getattr(gan, name)) for name in ("mapping", "synthesis")}
+        return OnePass(read, dataclasses.replace(gan, **parts))
     pipeline = checkpoint.load(folder)
-    unet: UNet2DConditionModel = prepare(pipeline.unet)
-    pipeline.register_modules(unet=unet.eval())
+    pipeline.register_modules(unet=prepare(pipeline.unet).eval())
     pipeline.to(device, dtype)
     return Diffusion(read, pipeline)

@@ -22,17 +22,13 @@ def kernel_distance(
         first: At least two pictures.
         second: At least two pictures.
         generator: Draws the subsets.
-        subsets: How many; one is enough, and taken, when a subset holds everything.
+        subsets: How many; one is enough, and taken, when it holds everything.
         subset_size: Pictures of each set in a subset, at most.
     """
-    size = min(subset_size, len(first), len(second))
-    if size == len(first) == len(second):
+    if max(len(first), len(second)) <= subset_size:
         return unbiased_mmd(first, second)
     values = [
-        unbiased_mmd(
-            first[generator.choice(len(first), size, replace=False)],
-            second[generator.choice(len(second), size, replace=False)],
-        )
+        unbiased_mmd(*(_some(each, subset_size, generator) for each in (first, second)))
         for _ in range(subsets)
     ]
     return float(np.mean(values))
@@ -49,6 +45,12 @@ def cubic_kernel(rows: Features, columns: Features) -> Features:
     """Return (x·y / d + 1)³ of all pairs, shape (rows, columns)."""
     kernel: Features = (rows @ columns.T / rows.shape[1] + 1) ** 3
     return kernel
+
+
+def _some(features: Features, count: int, generator: np.random.Generator) -> Features:
+    if len(features) <= count:
+        return features
+    return features[generator.choice(len(features), count, replace=False)]
 
 
 def _mean_off_diagonal(kernel: Features) -> float:
