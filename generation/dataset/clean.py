@@ -41,7 +41,7 @@ class Cleaning:
     is_on: bool = True
     least_coverage: float = 0.005
     least_contrast: float = 0.015
-    most_noise: float = 0.08
+    most_noise: float = 0.1
     least_sharpness: float = 0.15
     twin_bits: int = 6
     twin_distance: float = 0.03

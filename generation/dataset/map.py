@@ -238,15 +238,21 @@ def _oddest(rows: Numbers, cluster: Numbers, distance: Floats) -> tuple[int, ...
 
 
 def gaps(rows: Sequence[Row], most: int = 12) -> tuple[Gap, ...]:
-    """Return where a look lacks a group that it would have by chance, the largest gap first."""
+    """Return where a look lacks a group that it would have by chance, the largest gap first.
+
+    Only groups that most looks have: nobody misses weather signs among portraits.
+    """
     pairs = Counter((row.look, row.group) for row in rows if row.group)
     looks, groups = Counter[str](), Counter[str]()
     for (look, group), count in pairs.items():
         looks[look] += count
         groups[group] += count
+    common = [
+        group for group in groups if 2 * sum(pairs[look, group] > 0 for look in looks) > len(looks)
+    ]
     found = []
     for look in looks:
-        for group in groups:
+        for group in common:
             expected = looks[look] * groups[group] / pairs.total()
             pictures = pairs[look, group]
             if pictures < GAP_SHARE * expected and expected - pictures >= GAP_PICTURES:

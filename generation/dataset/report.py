@@ -24,8 +24,9 @@ PAGE = "report.html"
 MAP_PICTURE = "map.png"
 TEMPLATES = Path(__file__).parent / "templates"
 DRAWN = "drawn"
-SHEET = 30
+SHEET = 22
 EXAMPLES = 8
+PHRASINGS = 9
 BATCH = 18
 DROPPED_SHOWN = 24
 THUMBNAIL_PX = 64
@@ -133,7 +134,7 @@ def _facts(dataset: Dataset, dropped: Mapping[str, str]) -> dict[str, str]:
     numbers = {
         "pictures": len(dataset.rows),
         "concepts": len(dataset.concepts),
-        "looks": len(dataset.looks),
+        "looks": len({row.look for row in dataset.rows}),
         "phrasings": len(phrasings),
         "left out": len(dropped),
     }
@@ -186,18 +187,14 @@ def _sample(numbers: Sequence[int], most: int) -> list[int]:
     return [numbers[place] for place in chosen]
 
 
-def _examples(dataset: Dataset, stored: Pictures) -> list[tuple[Shown, list[str]]]:
-    """Return pictures with everything that they are called in training."""
-    return [
-        (
-            _shown(dataset.rows[row], stored[row]),
-            [
-                captions.styled(text, dataset.rows[row].look, dataset.template)
-                for text in dataset.rows[row].phrasings
-            ],
-        )
-        for row in _sample(range(len(dataset.rows)), EXAMPLES)
-    ]
+def _examples(dataset: Dataset, stored: Pictures) -> list[tuple[Shown, str, tuple[str, ...]]]:
+    """Return pictures, the plainest caption of each, and other ways to ask for it."""
+    examples = []
+    for number in _sample(range(len(dataset.rows)), EXAMPLES):
+        row = dataset.rows[number]
+        caption = captions.styled(row.phrasings[0], row.look, dataset.template)
+        examples.append((_shown(row, stored[number]), caption, row.phrasings[1:PHRASINGS]))
+    return examples
 
 
 def _batch(dataset: Dataset) -> list[Shown]:

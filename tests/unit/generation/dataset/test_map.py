@@ -160,6 +160,8 @@ def test_a_look_that_lacks_a_group_is_a_gap() -> None:
     (gap,) = gaps(lacking)
     assert (gap.look, gap.group, gap.pictures) == ("B", "z", 0)
     assert gap.expected == pytest.approx(60 * 60 / 240)
+    # A group that one look alone has is that look's own.
+    assert gaps([*rows, *(row(str(i), "C", "portraits") for i in range(90))]) == ()
     # Small sets do not allow the conclusion.
     assert gaps(rows[:3]) == ()
 
