@@ -130,7 +130,7 @@ def compute(
 def _of_slice(evidence: Evidence, part: Slice, comparing: Comparing, seed: int) -> Iterator[Figure]:
     generator = np.random.default_rng(seed)
     values: dict[str, dict[str, list[float]]] = {}
-    for half in _halves(part.prompts, comparing.splits, generator):
+    for half in halves(part.prompts, comparing.splits, generator):
         of_half = {
             metric: {source: _mean(scores[half]) for source, scores in sources.items()}
             for metric, sources in evidence.scores.items()
@@ -146,7 +146,7 @@ def _of_slice(evidence: Evidence, part: Slice, comparing: Comparing, seed: int) 
             yield Figure(metric, part.kind, part.name, len(part.prompts), known)
 
 
-def _halves(members: Numbers, splits: int, generator: np.random.Generator) -> Iterator[Numbers]:
+def halves(members: Numbers, splits: int, generator: np.random.Generator) -> Iterator[Numbers]:
     """Yield both halves of each of several random splits; nothing of fewer than four prompts."""
     middle = len(members) // 2
     for _ in range(splits if len(members) >= 4 else 0):
