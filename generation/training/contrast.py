@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from generation.dataset.augment import Augmentation, background_words
 from generation.dataset.captions import styled
@@ -89,6 +90,9 @@ class Captions:
         concept_of = {concept: number for number, concept in enumerate(dataset.concepts)}
         self._concepts = torch.tensor([concept_of[row.concept] for row in dataset.rows])
         self.looks = torch.tensor([dataset.looks.index(row.look) for row in dataset.rows])
+        self._is_hidden = torch.zeros(len(concept_of), len(dataset.looks), dtype=torch.bool)
+        for row, concept, look in zip(dataset.rows, self._concepts, self.looks, strict=True):
+            self._is_hidden[concept, look] |= row.is_unseen_by_scorer
 
     def _prompts(self, row: Row, words: str) -> Iterator[str]:
         """Yield the ways to ask for a picture; with a background only the plainest."""
@@ -134,6 +138,22 @@ class Captions:
         shown = self.shown(rows, words)
         looks = torch.where(is_lookless, NO_LOOK, shown.looks)
         return self.states[numbers], Claims(shown.concepts, looks, shown.backgrounds)
+
+    def look_loss(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Return the cross-entropy of pictures' looks.
+
+        Looks in which the scorer must not see a concept are no wrong answers for its other
+        pictures: it would learn that the fox does not exist in noto because that fox is held back.
+
+        Args:
+            logits: float32 (n, looks).
+            rows: Row numbers, int64 (n,).
+        """
+        own = self.looks[rows]
+        is_no_answer = self._is_hidden[self._concepts[rows]]
+        is_no_answer[torch.arange(len(rows)), own] = False
+        possible = logits.masked_fill(is_no_answer.to(logits.device), -torch.inf)
+        return functional.cross_entropy(possible, own.to(logits.device))
 
     def plain_states(self, rows: Tensor) -> Tensor:
         """Return the states of the plainest caption that names the look, (n, 384)."""

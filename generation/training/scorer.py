@@ -197,6 +197,15 @@ class ScorerSummary:
     kept_step: int
     seconds: float
 
+    def sentence(self) -> str:
+        """Say in one line what was trained and how well."""
+        figures = self.figures
+        return (
+            f"{self.checkpoint}: finds the caption of {figures.recall:.0%} of {figures.pictures}"
+            f" unseen pictures (guessing: {figures.recall_by_chance:.0%}) and the look of"
+            f" {figures.look_accuracy:.0%}, with the weights of step {self.kept_step}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ScorerTraining:
@@ -253,7 +262,7 @@ def prepare(work: Work, recipe: ScorerRecipe, dataset: Dataset, report: Progress
         is_true = claims.is_true_of(captions.shown(rows, words)).to(at.device)
         return {
             "contrastive": contrastive_loss(logits, is_true),
-            "look": functional.cross_entropy(looks, captions.looks[rows].to(at.device)),
+            "look": captions.look_loss(looks, rows),
         }
 
     def losses(step: int, count: int) -> dict[str, Tensor]:
@@ -289,7 +298,16 @@ def prepare(work: Work, recipe: ScorerRecipe, dataset: Dataset, report: Progress
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
     )
-    loop = Loop(KIND, folder, run, at, [player], run.total_steps(len(seen)), validate)
+    loop = Loop(
+        KIND,
+        folder,
+        run,
+        at,
+        [player],
+        run.total_steps(len(seen)),
+        validate,
+        fingerprint=dataset.fingerprint,
+    )
     return ScorerTraining(loop, scorer, captions, held_out)
 
 
