@@ -14,20 +14,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from generation.dataset import arrays, clean, raster, rows, shards, stored, words
+from generation.dataset import arrays, attribution, clean, raster, rows, shards, stored, words
 from generation.dataset.packages import Credit, fetch_npm, room
 from generation.dataset.recipe import DataRecipe, Source
 from generation.dataset.shards import Shard
 from generation.dataset.sources import collect, folder
 from generation.dataset.sources.drawing import Collected
 from generation.dataset.stored import Dataset, DatasetError
-from generation.dataset.summary import DROPPED, DatasetSummary
+from generation.dataset.summary import DROPPED, PAGE, DatasetSummary
 from generation.dataset.words import WordList
 from generation.progress import Progress
 from generation.training.work import Work
 
 DRAWN = "drawn"
 CREDITS = "credits.json"
+CREDITS_PAGE = "CREDITS.md"
 # Raise it when the same recipe would give other pixels or words.
 VERSION = 1
 EXAMINED_PX = 64
@@ -78,13 +79,13 @@ def build(
 
 def _show(directory: Path, dataset: Dataset, dropped: Mapping[str, str], report: Progress) -> Path:
     """Write the page, unless it is newer than the dataset."""
-    # Imported here: it loads torch, which an unchanged dataset does not need.
-    from generation.dataset import report as reports
-
-    page = directory / reports.PAGE
+    page = directory / PAGE
     written = page.stat().st_mtime_ns if page.exists() else 0
     if written > (directory / stored.INDEX).stat().st_mtime_ns:
         return page
+    # Imported here: it loads torch, which an unchanged dataset does not need.
+    from generation.dataset import report as reports
+
     makers = [Credit(**maker) for maker in _read(directory / CREDITS)]
     return reports.write(directory, dataset, dropped, makers, report)
 
@@ -131,7 +132,9 @@ def _build(
             " in data.toml"
         )
     _write(work.data / DROPPED, dropped)
-    _write(work.data / CREDITS, [dataclasses.asdict(shard.credit) for shard in drawn])
+    makers = [shard.credit for shard in drawn]
+    _write(work.data / CREDITS, [dataclasses.asdict(maker) for maker in makers])
+    (work.data / CREDITS_PAGE).write_text(attribution.page(makers), encoding="utf-8")
     _write_pictures(work.data, recipe, drawn, kept, report)
     stored.save(
         Dataset(

@@ -22,6 +22,8 @@ from generation.dataset.words import Meaning
 
 ABOUT = "about.json"
 CHUNK = 16
+# Fewer pictures than this are drawn sooner than processes start.
+FEW = 64
 DAMAGED = "damaged: "
 
 
@@ -138,10 +140,11 @@ def draw(
 def _results(
     pictures: Sequence[Picture], sizes_px: Sequence[int], pool: Executor
 ) -> Iterator[list[Pixels] | str]:
-    chunks = [pictures[start : start + CHUNK] for start in range(0, len(pictures), CHUNK)]
-    if len(chunks) == 1:  # not worth starting processes for
-        yield from raster.rasterise_many(pictures, sizes_px)
+    if len(pictures) < FEW:
+        for picture in pictures:
+            yield from raster.rasterise_many([picture], sizes_px)
         return
+    chunks = [pictures[start : start + CHUNK] for start in range(0, len(pictures), CHUNK)]
     try:
         for results in pool.map(raster.rasterise_many, chunks, [sizes_px] * len(chunks)):
             yield from results

@@ -7,6 +7,7 @@ from pathlib import Path
 from generation.dataset.shards import DAMAGED
 
 DROPPED = "dropped.json"
+PAGE = "report.html"
 NAMED = 5
 
 
@@ -48,7 +49,7 @@ class DatasetSummary:
         took = "was already there" if self.was_cached else f"took {self.seconds:.0f} s"
         text = (
             f"{self.directory}: {self.pictures} pictures of {self.concepts} concepts ({splits}) in"
-            f" {len(self.looks)} looks ({looks}), {self.phrasings} captions; {took}.\n"
+            f" the looks {looks}, with {self.phrasings} captions; {took}.\n"
         )
         if self.dropped:
             text += f"Left out {len(self.dropped)}, see {self.directory / DROPPED}"

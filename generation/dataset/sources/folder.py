@@ -9,7 +9,7 @@ from generation.dataset.raster import Picture
 from generation.dataset.recipe import Source
 from generation.dataset.sources.drawing import Collected, Drawing, numbered
 from generation.dataset.words import Meaning, WordList
-from generation.training.captioned import Consented, read_consents
+from generation.training.captioned import CONSENTS, Consented, read_consents
 
 SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg"})
 CAMERA_WORDS = frozenset({
@@ -39,12 +39,12 @@ def collect(source: Source, work_folder: Path, words: WordList) -> Collected:
         raise SourceError(
             f"{folder} holds no PNG, WebP or JPEG files; put some there, with captions"
         )
-    allowed = read_consents(folder)
+    is_gallery, allowed = (folder / CONSENTS).exists(), read_consents(folder)
     names = numbered([path.stem for path in paths])
     drawings, unusable = [], {}
     for name, path in zip(names, paths, strict=True):
         content = path.read_bytes()
-        if allowed and not _is_allowed(allowed.get(path.name), content):
+        if is_gallery and not _is_allowed(allowed.get(path.name), content):
             unusable[name] = "consent: its maker has not allowed it for training"
             continue
         lines = _caption(path.with_suffix(".txt"))
