@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import importlib.util
 from collections.abc import Iterator
 from enum import StrEnum
@@ -61,7 +60,7 @@ def build(
     """Collect, caption, clean and split the pictures of a preset, and report on them."""
     require_extra()
     from generation.dataset import build as building
-    from generation.dataset.recipe import DataRecipe, Source
+    from generation.dataset.recipe import DataRecipe
     from generation.training.work import Work
 
     names = frozenset(source or ())
@@ -73,8 +72,6 @@ def build(
             typer.echo(f"{place.root / GALLERY}: {exported.sentence()}")
             if names == {GALLERY}:  # for a LoRA; the dataset stays as it is
                 return
-            folder = Source(look=GALLERY, kind="folder", path=GALLERY)
-            chosen = dataclasses.replace(chosen, sources=(*chosen.sources, folder))
         summary = building.build(place, chosen, bars.report, names)
     typer.echo(summary.sentence())
 
