@@ -11,6 +11,7 @@ MASS_NOUNS = frozenset({
     "popcorn", "rain", "rice", "salt", "snow", "spaghetti", "sushi", "wood", "yarn", "santa claus",
     "mrs. claus", "weather", "hair", "money", "music", "fog", "wind", "hail", "haze", "mist",
     "smoke", "sleet", "drizzle", "soap", "confetti", "sake", "tofu", "dust", "luggage", "clothing",
+    "o'clock", "thirty",
 })  # fmt: skip
 VOWEL_SOUNDS = re.compile(r"(?!uni|use|ufo|euro|one\b|u-|u\b)[aeiou]|hour|honest", re.IGNORECASE)
 HAS_ARTICLE = re.compile(r"(?:an?|the|some|my|your|two|three|many|several)\s", re.IGNORECASE)

@@ -114,6 +114,9 @@ class _Document:
     def __init__(self, text: str) -> None:
         try:
             self._root = ElementTree.fromstring(text)  # noqa: S314 - expat stops entity bombs
+            if self._root.tag == "svg":  # of old, without the namespace that the renderer wants
+                named = text.replace("<svg", f'<svg xmlns="{SVG}"', 1)
+                self._root = ElementTree.fromstring(named)  # noqa: S314
         except (ElementTree.ParseError, ValueError) as error:
             raise UnreadablePicture(f"broken SVG: {error}") from error
         if self._root.tag != f"{{{SVG}}}svg":

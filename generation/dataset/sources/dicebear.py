@@ -39,7 +39,7 @@ def collect(source: Source, cache: Path, words: WordList) -> Collected:
     chosen = [choose(style, number) for number in range(source.limit or DEFAULT_COUNT)]
     drawn = _draw(source.package, tarballs, [each.options for each in chosen])
     drawings = [
-        Drawing(f"{number:04}", Picture(svg), _meaning(each), TRAITS[style].kind)
+        Drawing(f"{number:04}", Picture(svg), _meaning(each))
         for number, (each, svg) in enumerate(zip(chosen, drawn, strict=True))
         if not words.is_restricted
     ]

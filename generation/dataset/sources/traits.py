@@ -25,7 +25,7 @@ class Traits:
 
     Attributes:
         subject: What every picture shows.
-        kind: What people call such a picture.
+        form: What such a picture is, for a phrasing of its own; empty for none.
         always: Options that every picture gets.
         before: Words that go before the subject.
         having: Words that follow it, joined by `and`; empty words for "without".
@@ -33,7 +33,7 @@ class Traits:
     """
 
     subject: str
-    kind: str = ""
+    form: str = ""
     always: Options = field(default_factory=dict)
     before: Sequence[Sequence[Choice]] = ()
     having: Sequence[Sequence[Choice]] = ()
@@ -65,12 +65,12 @@ def choose(style: str, number: int) -> Chosen:
     concept = " ".join([*before, traits.subject])
     if having:
         concept += f" with {' and '.join(having)}"
-    phrases: tuple[str, ...] = ()
+    phrases = [f"{traits.form} of {with_article(concept)}"] if traits.form else []
     if traits.wearing:
         word, effect = lots.choice(traits.wearing)
         options.update(effect)
-        phrases = (f"{concept} {word}",)
-    return Chosen(options, concept, phrases)
+        phrases.append(f"{concept} {word}")
+    return Chosen(options, concept, tuple(phrases))
 
 
 def _numbered(prefix: str, last: int) -> list[str]:

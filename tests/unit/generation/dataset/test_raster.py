@@ -74,6 +74,13 @@ def test_svg_may_say_its_size_in_millimetres() -> None:
     assert (pixels[:, 10:, 3] == 0).all()
 
 
+def test_old_svg_without_a_namespace_is_drawn() -> None:
+    pytest.importorskip("resvg_py")
+    old = '<svg width="8" height="8"><rect width="8" height="8" fill="#f00"/></svg>'
+    (pixels,) = rasterise(Picture(old), (4,))
+    assert (pixels == RED).all()
+
+
 def test_trimming_cuts_off_the_empty_page() -> None:
     pytest.importorskip("resvg_py")
     page = svg('viewBox="0 0 400 300"', '<rect x="300" y="10" width="40" height="40" fill="#f00"/>')

@@ -338,7 +338,7 @@ def test_avatar_shows_what_its_caption_says(style: str) -> None:
             assert (options["glassesProbability"] == 100) == ("glasses" in said)
         if "beardProbability" in options:
             assert (options["beardProbability"] == 100) == ("beard" in said)
-        assert all(phrase.startswith(said) for phrase in chosen.phrases)
+        assert all(said in phrase for phrase in chosen.phrases)
     assert len({choose(style, number).concept for number in range(60)}) > 5
 
 
