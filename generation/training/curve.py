@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 Point = Mapping[str, float]
+WIDE = 5.0  # from here on a line is easier to read on a logarithmic axis
 
 
 def write_csv(points: Sequence[Point], path: Path) -> None:
@@ -53,7 +54,8 @@ def draw(points: Sequence[Point], path: Path, title: str, best_step: int = 0) ->
             axes.plot(*zip(*found, strict=True), style, markersize=3, linewidth=1.2, label=line)
         if best_step and any(line == f"validation.{panel}" for line in lines):
             axes.axvline(best_step, color="grey", linestyle=":", label=f"best: step {best_step}")
-        axes.set(title=panel, xlabel="step", yscale="log" if min(every) > 0 else "linear")
+        falls_far = min(every) > 0 and max(every) > WIDE * min(every)
+        axes.set(title=panel, xlabel="step", yscale="log" if falls_far else "linear")
         axes.grid(visible=True, which="both", alpha=0.3)
         axes.legend(fontsize="small")
     figure.suptitle(title)
