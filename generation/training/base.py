@@ -82,16 +82,17 @@ class Base:
             TrainingStopped: A file is no picture.
         """
         width, height = self.description.width, self.description.height
+        vae = self.pipeline.vae.float()  # once a picture, so what it costs does not matter
         means, stds = [], []
         for number, path in enumerate(paths):
             image = engine.fit(_on_white(path), width, height)
             pixels = self.pipeline.image_processor.preprocess(image)
-            encoded = self.pipeline.vae.encode(pixels.to(self.at.device, self.at.dtype))
+            encoded = vae.encode(pixels.float().to(self.at.device))
             is_drawn = hasattr(encoded, "latent_dist")
             means.append(encoded.latent_dist.mean if is_drawn else encoded.latents)
             stds += [encoded.latent_dist.std] if is_drawn else []
             report("encode pictures", number + 1, len(paths))
-        scale = self.pipeline.vae.config.scaling_factor
+        scale = vae.config.scaling_factor
         mean, std = (
             torch.cat(part).float().cpu() * scale if part else None for part in (means, stds)
         )

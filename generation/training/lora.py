@@ -52,7 +52,8 @@ class LoraRecipe:
         template: Names the look.
         rank: Of the two small matrices beside each large one.
         alpha: Their product counts alpha / rank times.
-        targets: Endings of the names of the layers that learn.
+        targets: Endings of the names of the layers that learn. A checkpoint that looks at words only
+            where its latents are small needs convolutions among them, or fine detail cannot change.
         dropout: Share of captions replaced by the empty prompt, which guidance needs.
         held_out: Share of the pictures that is only validated on.
         is_merged: Also write a whole checkpoint with the LoRA in it, as large as the base.
@@ -124,6 +125,15 @@ class LoraSummary:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LoraTraining:
+    """A LoRA that is ready to be trained."""
+
+    loop: Loop
+    base: Base
+    pictures: Sequence[Captioned]
+
+
 def train(work: Work, recipe: LoraRecipe, report: Progress) -> LoraSummary:
     """Train a LoRA, or take up training, and export it.
 
@@ -132,11 +142,9 @@ def train(work: Work, recipe: LoraRecipe, report: Progress) -> LoraSummary:
         CheckpointCorrupt: The checkpoint cannot be loaded.
         TrainingStopped: Training cannot go on; the message says what to do.
     """
-    folder = Path(recipe.pictures) if recipe.pictures else work.root / GALLERY
-    pictures = read_folder(folder, recipe.permission if recipe.pictures else "")
-    base = open_base(Path(recipe.checkpoint) if recipe.checkpoint else EMBEDDED, place(recipe.run))
-    loop = prepare(work.run(KIND), recipe, base, pictures, report)
-    outcome = loop.run(report)
+    training = prepare(work, recipe, report)
+    outcome = training.loop.run(report)
+    base, pictures = training.base, training.pictures
     weights = export(work.run(KIND) / KIND, recipe, base, pictures)
     merged = merge(work.checkpoint(KIND), recipe, base, weights) if recipe.is_merged else None
     return LoraSummary(
@@ -149,18 +157,17 @@ def train(work: Work, recipe: LoraRecipe, report: Progress) -> LoraSummary:
     )
 
 
-def prepare(
-    folder: Path,
-    recipe: LoraRecipe,
-    base: Base,
-    pictures: Sequence[Captioned],
-    report: Progress,
-) -> Loop:
+def prepare(work: Work, recipe: LoraRecipe, report: Progress) -> LoraTraining:
     """Encode pictures and captions once, put the LoRA beside the frozen weights, set up the loop.
 
-    Args:
-        folder: Keeps snapshots, curve and sheets.
+    Raises:
+        NotPermitted: Nobody said that the pictures may be used.
+        CheckpointCorrupt: The checkpoint cannot be loaded.
+        TrainingStopped: It has another layout, or a snapshot is of something else.
     """
+    folder = Path(recipe.pictures) if recipe.pictures else work.root / GALLERY
+    pictures = read_folder(folder, recipe.permission if recipe.pictures else "")
+    base = open_base(Path(recipe.checkpoint) if recipe.checkpoint else EMBEDDED, place(recipe.run))
     latents = base.encode_pictures([picture.path for picture in pictures], report)
     captions = [recipe.caption(picture.caption) for picture in pictures]
     texts = list(dict.fromkeys(captions))
@@ -168,9 +175,6 @@ def prepare(
     text_of = torch.tensor([texts.index(caption) for caption in captions])
     seen, unseen = _split(len(pictures), recipe)
     _add_adapter(base, recipe)
-    if recipe.gradient_checkpointing:
-        base.unet.enable_gradient_checkpointing()
-    base.unet.train()
 
     def losses(step: int, count: int) -> dict[str, Tensor]:
         generator = generator_at(recipe.run.seed, step)
@@ -191,9 +195,9 @@ def prepare(
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
     )
-    return Loop(
+    loop = Loop(
         title=KIND,
-        folder=folder,
+        folder=work.run(KIND),
         run=recipe.run,
         place=base.at,
         players=[player],
@@ -202,6 +206,7 @@ def prepare(
         draw_sheet=(lambda: _draw_sheet(recipe, base)) if recipe.run.sheet else None,
         fingerprint=_fingerprint(recipe, base, pictures),
     )
+    return LoraTraining(loop, base, pictures)
 
 
 def export(out: Path, recipe: LoraRecipe, base: Base, pictures: Sequence[Captioned]) -> Path:
@@ -210,12 +215,14 @@ def export(out: Path, recipe: LoraRecipe, base: Base, pictures: Sequence[Caption
     Returns:
         The weights.
     """
-    from diffusers.utils import convert_state_dict_to_diffusers
     from peft import get_peft_model_state_dict
 
+    # Under peft's names: diffusers' own exist for attention only, and of a mixture of both it reads
+    # one half (diffusers 0.42.1, `PeftAdapterMixin.load_lora_adapter` looks at the first name).
+    layers = get_peft_model_state_dict(base.unet)
     base.pipeline.save_lora_weights(
         out,
-        unet_lora_layers=convert_state_dict_to_diffusers(get_peft_model_state_dict(base.unet)),
+        unet_lora_layers={name: tensor.contiguous() for name, tensor in layers.items()},
         # Without it a rank that is not alpha would be scaled wrongly when loaded.
         unet_lora_adapter_metadata=base.unet.peft_config["default"].to_dict(),
         weight_name=WEIGHTS,
@@ -250,6 +257,7 @@ def _split(count: int, recipe: LoraRecipe) -> tuple[Tensor, Tensor]:
 
 
 def _add_adapter(base: Base, recipe: LoraRecipe) -> None:
+    """Let a LoRA learn and nothing else; everything computes in the format of the run."""
     from peft import LoraConfig
 
     config = LoraConfig(
@@ -258,6 +266,7 @@ def _add_adapter(base: Base, recipe: LoraRecipe) -> None:
         target_modules=list(recipe.targets),
         init_lora_weights="gaussian",
     )
+    base.pipeline.to(base.at.dtype)
     try:
         with torch.random.fork_rng():
             torch.random.manual_seed(recipe.run.seed)  # initial weights only, forked
@@ -267,6 +276,9 @@ def _add_adapter(base: Base, recipe: LoraRecipe) -> None:
             f"the denoiser has none of the layers {list(recipe.targets)}; correct `targets` in the"
             " recipe"
         ) from error
+    if recipe.gradient_checkpointing:
+        base.unet.enable_gradient_checkpointing()
+    base.unet.train()
 
 
 def _held_out_error(
