@@ -22,7 +22,7 @@ BLOCK = 256
 ORIENTATIONS = 8
 COMPONENTS = 40
 LAYOUT_STEPS = 400
-OUTLIERS = 24
+OUTLIERS = 22
 # A look is short of a group if it has less than this share of the pictures it would have if looks
 # and groups were independent, and at least so many are missing.
 GAP_SHARE = 0.25

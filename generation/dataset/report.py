@@ -215,18 +215,19 @@ def _batch(dataset: Dataset) -> list[Shown]:
 
 def _sheets(dataset: Dataset, stored: Pictures) -> list[tuple[str, list[Shown]]]:
     """Return some pictures of each look, labelled."""
-    of_look = defaultdict(list)
+    of_look: dict[str, list[int]] = {look: [] for look in dataset.looks}
     for number, row in enumerate(dataset.rows):
         of_look[row.look].append(number)
     return [
         (
             look,
             [
-                Shown(_thumbnail(stored[row]), dataset.rows[row].concept)
-                for row in _sample(of_look[look], SHEET)
+                Shown(_thumbnail(stored[number]), dataset.rows[number].concept)
+                for number in _sample(numbers, SHEET)
             ],
         )
-        for look in dataset.looks
+        for look, numbers in of_look.items()
+        if numbers
     ]
 
 
