@@ -113,8 +113,6 @@ def _names(source: Source) -> set[str]:
 def _build(
     work: Work, recipe: DataRecipe, sources: Sequence[Source], fingerprint: str, report: Progress
 ) -> None:
-    # First of all, so that a killed build cannot leave the index of other pictures.
-    (work.data / stored.INDEX).unlink(missing_ok=True)
     word_list = _word_list(work, recipe)
     drawn = _draw(work, recipe, sources, word_list, report)
     found, examined = rows.describe(recipe, drawn, word_list), _examined(recipe, drawn)
@@ -131,6 +129,9 @@ def _build(
             "cleaning left no picture; see dropped.json beside the dataset, and soften [cleaning]"
             " in data.toml"
         )
+    # Not sooner: until here an older dataset stays whole. Not later: a killed build must not leave
+    # the index of other pictures.
+    (work.data / stored.INDEX).unlink(missing_ok=True)
     _write(work.data / DROPPED, dropped)
     makers = [shard.credit for shard in drawn]
     _write(work.data / CREDITS, [dataclasses.asdict(maker) for maker in makers])

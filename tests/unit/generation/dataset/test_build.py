@@ -189,6 +189,17 @@ def test_opt_in_source_must_be_named(work: Work, recipe: DataRecipe) -> None:
     assert build(work, asked, silent, ["plain", "yellow"]).looks == {"plain": 24, "yellow": 24}
 
 
+def test_source_that_cannot_be_had_leaves_the_older_dataset_whole(
+    work: Work, recipe: DataRecipe, tmp_path: Path
+) -> None:
+    build(work, recipe, silent)
+    before = files_of(work)
+    shutil.rmtree(tmp_path / "yellow")
+    with pytest.raises(SourceError, match="there is no folder"):
+        build(work, recipe, silent)
+    assert files_of(work) == before
+
+
 KILLED = """
 import sys
 from pathlib import Path
