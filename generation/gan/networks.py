@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 SENTENCE_DIM = 384
 CHANNELS_PER_GROUP = 8
+NOISE_SHARE = 0.25  # of the latent before training: words should count for more than chance
 SLOPE = 0.2  # of the leaky ReLU; R3GAN's
 
 
@@ -181,6 +182,8 @@ class Mapping(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         self.noise = _linear(noise_dim, latent_dim)
+        with torch.no_grad():
+            self.noise.weight.mul_(NOISE_SHARE)
         self.condition = Condition(looks, latent_dim)
         self.layers = nn.ModuleList(_linear(latent_dim, latent_dim) for _ in range(depth))
 

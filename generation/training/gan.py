@@ -1,13 +1,8 @@
-"""Train the GAN: a generator and a discriminator in turns, and the encoder jointly with the first.
-
-Half of each generated batch is dreamt (noise, caption and look to a latent to a picture), half is
-rebuilt (a real picture to its latent and back), and the discriminator judges both: so rebuilt
-pictures must look real, and one pass inverts any picture.
-"""
+"""Train the GAN and its encoder, measure and export them."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,199 +10,22 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from PIL import Image
 from torch import Tensor, nn
 
-from generation.dataset.augment import Augmentation, plain, varied
+from generation.dataset.augment import plain
 from generation.dataset.stored import Dataset, DatasetError, Split, load
 from generation.gan import networks
 from generation.gan.model import KIND, Gan, to_pictures
 from generation.progress import Progress
 from generation.training import sheet
 from generation.training.contrast import Captions, plain_caption
-from generation.training.differentiable_augmentation import POLICIES, augment
-from generation.training.loop import Loop, Placement, Player, Run, generator_at, place
-from generation.training.optimizers import Optimizer, Schedule
-from generation.training.relativistic import gradient_penalties, pairing_loss
+from generation.training.gan_recipe import PENALTIES, TERMS, GanRecipe
+from generation.training.gan_turns import Game
+from generation.training.loop import Loop, Placement, Player, place
+from generation.training.perceptual import open_eye
 from generation.training.work import Work
 
-PENALTIES = ("r1", "r2")
 SHEET = "sheet.png"
 SHEET_COLUMNS, SHEET_SIDE_PX, SHEET_SEED = 8, 96, 1
 VALIDATION_PICTURES = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """How large the networks are.
-
-    Attributes:
-        patch_px: Side of the squares of pixels that become channels at once.
-        channels: Of every stage, the finest first; each next stage has half the side.
-        blocks: Residual blocks of every stage.
-        features: Of the discriminator, before the score.
-    """
-
-    side_px: int
-    patch_px: int
-    channels: tuple[int, ...]
-    blocks: tuple[int, ...]
-    noise_dim: int = 32
-    latent_dim: int = 64
-    mapping_depth: int = 2
-    features: int = 64
-
-    def __post_init__(self) -> None:
-        if len(self.channels) != len(self.blocks):
-            raise ValueError("channels and blocks must name the same stages")
-        networks.coarsest_side(self.side_px, self.patch_px, self.channels)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GanRecipe:
-    """How to train the GAN.
-
-    Attributes:
-        terms: Weights of the generator's turn: `adversarial`; `pixels` (mean squared difference
-            of rebuilt pictures); `perceptual` (the same through the scorer's eye); `latent` (the
-            encoder finds the latent of what was dreamt); `anchor` (the latent of a caption is
-            drawn towards those of its pictures).
-        discriminator_terms: Weights of its turn: `adversarial`, `r1` and `r2` (gamma / 2).
-        penalty_every: Steps between gradient penalties, which then count so many times as much;
-            they cost more than the rest of the turn.
-        augmentation: How pictures are changed before anyone sees them.
-        differentiable_augmentation: How pictures are changed before the discriminator sees them.
-        phrasings: Most wordings of one picture.
-        lookless: Share of captions that name no look.
-        generator: Optimizer of mapping, synthesis and encoder.
-        discriminator: Optimizer of the discriminator.
-    """
-
-    sizes: Sizes
-    run: Run = field(default_factory=lambda: Run(compile=False))
-    generator: Optimizer = field(default_factory=lambda: Optimizer("adam", betas=(0.0, 0.99)))
-    discriminator: Optimizer = field(default_factory=lambda: Optimizer("adam", betas=(0.0, 0.99)))
-    schedule: Schedule = field(default_factory=Schedule)
-    terms: Mapping[str, float] = field(
-        default_factory=lambda: {"adversarial": 1.0, "pixels": 4.0, "latent": 1.0, "anchor": 1.0}
-    )
-    discriminator_terms: Mapping[str, float] = field(
-        default_factory=lambda: {"adversarial": 1.0, "r1": 0.05, "r2": 0.05}
-    )
-    penalty_every: int = 1
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    differentiable_augmentation: tuple[str, ...] = POLICIES
-    phrasings: int = 4
-    lookless: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.run.compile:
-            # torch.compile's backward pass cannot be differentiated again.
-            raise ValueError("run.compile must be false: gradient penalties differentiate twice")
-        if unknown := sorted(set(self.differentiable_augmentation) - set(POLICIES)):
-            raise ValueError(f"differentiable_augmentation knows {POLICIES}, not {unknown}")
-        if missing := {"adversarial", *PENALTIES} - set(self.discriminator_terms):
-            raise ValueError(f"discriminator_terms lacks {sorted(missing)}")
-        if self.penalty_every < 1:
-            raise ValueError(f"penalty_every must be at least 1, not {self.penalty_every}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Real pictures with their captions, and noise to dream of the same captions."""
-
-    pictures: Tensor
-    sentences: Tensor
-    looks: Tensor
-    noise: Tensor
-
-    @property
-    def dreamt(self) -> int:
-        """How many of the generated pictures are dreamt; the others rebuild the real ones."""
-        return (len(self.pictures) + 1) // 2
-
-
-class Game:
-    """What either side loses by.
-
-    Args:
-        rows: Numbers of the training pictures, int64.
-    """
-
-    def __init__(
-        self,
-        recipe: GanRecipe,
-        dataset: Dataset,
-        captions: Captions,
-        rows: Tensor,
-        gan: Gan,
-        discriminator: networks.Discriminator,
-        at: Placement,
-    ) -> None:
-        self._recipe, self._dataset, self._captions, self._rows = recipe, dataset, captions, rows
-        self._gan, self._discriminator, self._at = gan, discriminator, at
-
-    def discriminator_losses(self, step: int, size: int) -> dict[str, Tensor]:
-        """Return `adversarial`, and at some steps `r1` and `r2`."""
-        recipe, generator = self._recipe, generator_at(2 * self._recipe.run.seed, step)
-        batch = self._batch(size, generator)
-        with torch.no_grad():
-            generated, _, _ = self._generate(batch)
-        seen = self._changed(torch.cat([batch.pictures, generated]), generator)
-        is_penalised = step % recipe.penalty_every == 0
-        seen.requires_grad_(is_penalised)
-        scores = self._discriminator(
-            seen, batch.sentences.repeat(2, 1), batch.looks.repeat(2)
-        ).float()
-        real, fake = scores.chunk(2)
-        losses = {"adversarial": pairing_loss(real, fake)}
-        if is_penalised:
-            r1, r2 = gradient_penalties(scores, seen).view(2, -1).mean(1)
-            losses |= {"r1": r1, "r2": r2}
-        return losses
-
-    def generator_losses(self, step: int, size: int) -> dict[str, Tensor]:
-        """Return `adversarial`, `pixels`, `latent` and `anchor`."""
-        generator = generator_at(2 * self._recipe.run.seed + 1, step)
-        batch = self._batch(size, generator)
-        generated, dreams, inverted = self._generate(batch)
-        conditions = (batch.sentences, batch.looks)
-        with torch.no_grad():
-            real = self._discriminator(self._changed(batch.pictures, generator), *conditions)
-        fake = self._discriminator(self._changed(generated, generator), *conditions)
-        count = batch.dreamt
-        found = self._gan.encoder(generated[:count].detach())
-        return {
-            "adversarial": pairing_loss(fake, real),
-            "pixels": F.mse_loss(generated[count:].float(), batch.pictures[count:].float()),
-            # Source: reciprocity in the latent space, Pidhorskyi et al., ALAE, arXiv 2004.04467.
-            "latent": F.mse_loss(found.float(), dreams[:count].detach().float()),
-            "anchor": F.mse_loss(dreams[count:].float(), inverted.detach().float()),
-        }
-
-    def _batch(self, size: int, generator: torch.Generator) -> _Batch:
-        # At least one to dream and one to rebuild, even where memory is short.
-        chosen = torch.randint(len(self._rows), (max(2, size),), generator=generator)
-        rows, recipe, at = self._rows[chosen], self._recipe, self._at
-        pictures, words = varied(
-            self._dataset, rows, recipe.sizes.side_px, recipe.augmentation, generator, at.device
-        )
-        states, claims = self._captions.choose(rows, words, recipe.lookless, generator)
-        noise = torch.randn((len(rows), recipe.sizes.noise_dim), generator=generator)
-        return _Batch(
-            pictures.to(at.dtype, memory_format=torch.channels_last),
-            states.to(at.dtype),
-            claims.looks.to(at.device),
-            noise.to(at.device, at.dtype),
-        )
-
-    def _generate(self, batch: _Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return generated pictures, the latents of all captions, those of the rebuilt half."""
-        dreams = self._gan.mapping(batch.noise, batch.sentences, batch.looks)
-        inverted = self._gan.encoder(batch.pictures[batch.dreamt :])
-        latents = torch.cat([dreams[: batch.dreamt], inverted])
-        return self._gan.synthesis(latents), dreams, inverted
-
-    def _changed(self, pictures: Tensor, generator: torch.Generator) -> Tensor:
-        changed = augment(pictures, self._recipe.differentiable_augmentation, generator)
-        return changed.to(self._at.dtype, memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +96,8 @@ def prepare(work: Work, recipe: GanRecipe, dataset: Dataset, report: Progress) -
 
     Raises:
         DatasetError: No picture may be trained on, or not in this size.
-        TrainingStopped: An earlier run in this folder had another recipe.
+        TrainingStopped: An earlier run in this folder had another recipe; or the perceptual term
+            needs a scorer that is not there.
     """
     seen = torch.from_numpy(dataset.numbers_of({Split.TRAIN}))
     held_out = torch.from_numpy(dataset.numbers_of({Split.UNSEEN_PAIR, Split.UNSEEN_CONCEPT}))
@@ -288,7 +107,8 @@ def prepare(work: Work, recipe: GanRecipe, dataset: Dataset, report: Progress) -
     at, folder, run = place(recipe.run), work.run(KIND), recipe.run
     captions = Captions(dataset, recipe.augmentation, recipe.phrasings, folder, at.device, report)
     gan, discriminator = create(recipe, dataset.looks, dataset.template)
-    game = Game(recipe, dataset, captions, seen, gan, discriminator, at)
+    eye = open_eye(work, at) if recipe.terms.get("perceptual") else None
+    game = Game(recipe, dataset, captions, seen, gan, discriminator, eye, at)
     # Source: lazy regularisation, Karras et al., arXiv 1912.04958, appendix B.
     penalties = {
         name: recipe.discriminator_terms[name] * recipe.penalty_every for name in PENALTIES
@@ -303,7 +123,7 @@ def prepare(work: Work, recipe: GanRecipe, dataset: Dataset, report: Progress) -
         ),
         Player(
             "generator", sides, game.generator_losses,
-            recipe.terms, recipe.generator, recipe.schedule,
+            {**dict.fromkeys(TERMS, 0.0), **recipe.terms}, recipe.generator, recipe.schedule,
         ),
     ]  # fmt: skip
 

@@ -11,8 +11,9 @@ from generation.dataset.stored import Dataset, DatasetError, Split
 from generation.gan import model
 from generation.progress import silent
 from generation.recipes import reading
-from generation.training import gan, manifest
-from generation.training.gan import GanRecipe, GanTraining, Sizes
+from generation.training import gan, manifest, scorer
+from generation.training.gan import GanTraining
+from generation.training.gan_recipe import GanRecipe, Sizes
 from generation.training.loop import Run
 from generation.training.optimizers import Optimizer, Schedule
 from generation.training.work import Work
@@ -116,6 +117,20 @@ def test_a_step_of_one_picture_still_dreams_and_rebuilds(work: Work) -> None:
     assert all(torch.isfinite(term) for term in losses.values())
 
 
+def test_the_perceptual_term_looks_through_the_trained_scorer_and_says_if_it_is_missing(
+    work: Work,
+) -> None:
+    seeing = dataclasses.replace(TOY, terms={**TOY.terms, "perceptual": 1.0})
+    with pytest.raises(manifest.CheckpointMissing, match="atelier train scorer"):
+        prepared(work, seeing)
+    recipe = scorer.ScorerRecipe(side_px=toy.SIDE_PX, widths=(8, 16))
+    scorer.create(recipe, toy.LOOKS).save_pretrained(work.checkpoint("scorer"))
+    manifest.write(work.checkpoint("scorer"), "scorer", {})
+    training = prepared(work, seeing)
+    assert training.loop.players[1].losses(0, 4)["perceptual"] > 0
+    training.loop.step(silent)
+
+
 def test_only_training_pictures_are_trained_on(work: Work) -> None:
     training = prepared(work)
     splits = [training.dataset.rows[row].split for row in training.seen.tolist()]
@@ -185,6 +200,7 @@ def test_the_presets_are_read_and_their_networks_have_the_promised_size(preset: 
         ({"run": Run()}, "compile"),
         ({"penalty_every": 0}, "penalty_every"),
         ({"differentiable_augmentation": ("color",)}, "color"),
+        ({"terms": {"pixel": 1.0}}, "pixel"),
         ({"discriminator_terms": {"adversarial": 1.0}}, "r1"),
     ],
 )
