@@ -5,6 +5,7 @@ pictures, and its scheduler says what its denoiser predicts.
 """
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from generation import engine
-from generation.checkpoints import MANIFEST, Checkpoint, read_checkpoint
+from generation.checkpoints import DISTILLED, MANIFEST, Checkpoint, read_checkpoint
 from generation.device import DeviceChoice
 from generation.diffusion.loading import open_pipeline, quieten
 from generation.progress import Progress
@@ -169,6 +170,11 @@ def open_base(folder: Path, at: Placement) -> Base:
     """
     quieten()
     has_manifest = (folder / MANIFEST).is_file()
+    if has_manifest and json.loads((folder / MANIFEST).read_bytes()).get("kind") == DISTILLED:
+        raise TrainingStopped(
+            f"{folder} is distilled to few steps, which a LoRA would undo; teach the checkpoint it"
+            " was distilled from, and distil that again"
+        )
     description = read_checkpoint(folder) if has_manifest else _assumed(folder)
     kind = str(at.dtype).removeprefix("torch.")
     pipeline = open_pipeline(description, DeviceChoice(at.device.type, kind, 1, "for training"))

@@ -302,6 +302,13 @@ def test_other_layouts_are_refused_by_name(kind, checkpoints, tmp_path):
         open_base(folder, place(RUN))
 
 
+def test_a_distilled_checkpoint_is_left_as_it_is(tmp_path):
+    manifest = json.loads((EMBEDDED / "atelier.json").read_text())
+    (tmp_path / "atelier.json").write_text(json.dumps({**manifest, "kind": "distill"}))
+    with pytest.raises(TrainingStopped, match="distilled from"):
+        open_base(tmp_path, place(RUN))
+
+
 def test_a_target_that_no_layer_has_is_named(checkpoints, work):
     with pytest.raises(TrainingStopped, match=r"nowhere.*targets"):
         lora.train(work, recipe_for(checkpoints("sd15"), targets=("nowhere",)), silent)
