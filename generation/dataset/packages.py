@@ -56,7 +56,14 @@ def fetch_npm(pinned: Package, cache: Path) -> Path:
     specifier = f"{pinned.package}@{pinned.version}"
     name = f"{pinned.package.removeprefix('@').replace('/', '-')}-{pinned.version}.tgz"
     # A few tries only: offline, npm would otherwise wait for over a minute a package.
-    command = ["npm", "pack", specifier, "--silent", "--fetch-retries=1", "--pack-destination=."]
+    command = [
+        "npm",
+        "pack",
+        specifier,
+        "--loglevel=error",
+        "--fetch-retries=1",
+        "--pack-destination=.",
+    ]
     return _fetch(pinned, cache / name, command, "Node.js (its npm)", suffix=".tgz")
 
 
@@ -121,10 +128,16 @@ def _run(command: Sequence[str], folder: Path, what: str, path: Path) -> None:
             if is_offline
             else f"check that the registry still has it, or put the file at {path}"
         )
-        last_line = ([line for line in said.splitlines() if line.strip()] or ["no message"])[-1]
         raise SourceError(
-            f"{client} could not download {what} ({last_line.strip()}); {advice}"
+            f"{client} could not download {what} ({_complaint(said)}); {advice}"
         ) from error
+
+
+def _complaint(said: str) -> str:
+    """Return the first line in which a client names an error, or else its last words."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    named = [line for line in lines if line.startswith("E:") or "error" in line.lower()]
+    return (named[:1] or lines[-1:] or ["it said nothing"])[0]
 
 
 def _check_hash(pinned: Package, path: Path) -> None:

@@ -66,7 +66,8 @@ def test_missing_client_is_explained(
 @pytest.mark.parametrize(
     ("said", "advice"),
     [
-        ("npm error code ENOTFOUND", "is the network up"),
+        ("npm error code ENOTFOUND\nnpm error see the log", r"code ENOTFOUND\).*is the network up"),
+        ("", "it said nothing"),
         ("npm error code E404", "check that the registry still has it"),
         ("npm error ENOSPC: no space left on device", "no room for .* GiB are free"),
     ],
