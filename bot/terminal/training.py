@@ -138,10 +138,10 @@ def told_errors() -> Iterator[None]:
     """Turn what training can say about itself into sentences and exit codes."""
     from generation.assessment.human import ResultsError
     from generation.assessment.samplers import AssessmentError
+    from generation.dataset.captioned import NotPermitted
     from generation.dataset.packages import SourceError
     from generation.dataset.stored import DatasetError
     from generation.recipes.reading import RecipeError
-    from generation.training.captioned import NotPermitted
     from generation.training.loop import TrainingStopped
 
     try:

@@ -3,7 +3,6 @@
 Source: Hu et al., LoRA, arXiv 2106.09685, section 4.1; through peft, as diffusers loads it.
 """
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -16,13 +15,21 @@ from PIL import Image
 from torch import Tensor
 
 from generation.checkpoints import EMBEDDED, MANIFEST
+from generation.dataset.captioned import Captioned, read_folder
 from generation.dataset.captions import styled
 from generation.diffusion import files
 from generation.progress import Progress
 from generation.training import manifest, sheet
 from generation.training.base import Base, Latents, Words, open_base
-from generation.training.captioned import Captioned, read_folder
-from generation.training.loop import Loop, Player, Run, TrainingStopped, generator_at, place
+from generation.training.loop import (
+    Loop,
+    Placement,
+    Player,
+    Run,
+    TrainingStopped,
+    generator_at,
+    place,
+)
 from generation.training.optimizers import Optimizer, Schedule
 from generation.training.work import Work
 
@@ -234,7 +241,7 @@ def export(out: Path, recipe: LoraRecipe, base: Base, pictures: Sequence[Caption
 def merge(out: Path, recipe: LoraRecipe, base: Base, weights: Path) -> Path:
     """Write a copy of the base with the LoRA in it, as any other checkpoint, and return it."""
     source = Path(base.description.source)
-    full = open_base(source, dataclasses.replace(base.at, dtype=torch.float32))
+    full = open_base(source, Placement(torch.device("cpu"), torch.float32))
     full.pipeline.load_lora_weights(weights.parent, weight_name=weights.name)
     full.pipeline.fuse_lora()
     full.pipeline.unload_lora_weights()

@@ -4,12 +4,12 @@ import hashlib
 import re
 from pathlib import Path
 
+from generation.dataset.captioned import CONSENTS, Consented, read_consents
 from generation.dataset.packages import Credit, SourceError
 from generation.dataset.raster import Picture
 from generation.dataset.recipe import Source
 from generation.dataset.sources.drawing import Collected, Drawing, numbered
 from generation.dataset.words import Meaning, WordList
-from generation.training.captioned import CONSENTS, Consented, read_consents
 
 SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg"})
 CAMERA_WORDS = frozenset({

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from generation.dataset.captioned import Consented, write_consents
 from generation.dataset.packages import SourceError
 from generation.dataset.recipe import DataRecipe, Package, Source
 from generation.dataset.sources import assets, collect, dicebear, folder, iconify, openclipart
 from generation.dataset.sources.drawing import Collected
 from generation.dataset.sources.traits import TRAITS, choose
 from generation.dataset.words import Meaning, WordList, squeezed
-from generation.training.captioned import Consented, write_consents
 from generation.training.work import Work
 
 MEANINGS = {

@@ -19,11 +19,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from generation.checkpoints import EMBEDDED, read_checkpoint
+from generation.dataset.captioned import Consented, NotPermitted, write_consents
 from generation.progress import silent
 from generation.recipes import reading
 from generation.training import lora
 from generation.training.base import alphas_and_sigmas, is_straight, open_base, target
-from generation.training.captioned import Consented, NotPermitted, write_consents
 from generation.training.loop import Run, TrainingStopped, place
 from generation.training.lora import LoraRecipe
 from generation.training.optimizers import Optimizer, Schedule
