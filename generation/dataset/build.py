@@ -257,7 +257,14 @@ def _fingerprint(work: Work, recipe: DataRecipe, sources: Sequence[Source]) -> s
 def _drawn_fingerprint(work: Work, recipe: DataRecipe, source: Source) -> str:
     """Return the SHA-256 of what the drawings of one source depend on."""
     files = folder.fingerprint(source, work.root) if source.kind == "folder" else []
-    wanted = [recipe.sizes_px, recipe.words, recipe.concepts, recipe.skin_tones, recipe.flags]
+    wanted = [
+        recipe.sizes_px,
+        recipe.words,
+        recipe.concepts,
+        recipe.without,
+        recipe.skin_tones,
+        recipe.flags,
+    ]
     return _sha256([VERSION, source, files, wanted])
 
 

@@ -105,6 +105,7 @@ class DataRecipe:
         one_sided: Concepts that must not be mirrored.
         one_sided_words: A concept with one of these words must not be mirrored either.
         one_sided_groups: Nor one of these groups.
+        without: Concepts, or words in them, that are left out, such as other people's trademarks.
         skin_tones: Most pictures a look may have of people in a chosen skin tone.
         flags: Most pictures a look may have of flags.
     """
@@ -122,6 +123,7 @@ class DataRecipe:
     one_sided: tuple[str, ...] = ()
     one_sided_words: tuple[str, ...] = ()
     one_sided_groups: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     skin_tones: int = 0
     flags: int = 0
 

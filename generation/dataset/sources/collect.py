@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from generation.dataset.packages import SourceError
 from generation.dataset.recipe import DataRecipe, Source
@@ -30,13 +30,17 @@ def collect(source: Source, recipe: DataRecipe, work: Work, words: WordList) -> 
         collected = kinds[source.kind](source, work.packages, words)
     if source.is_emoji and recipe.concepts:
         _check_complete(source, recipe.concepts, collected)
-    kept = _capped(collected.drawings, recipe, source)
+    unwanted = _unwanted(collected.drawings, recipe.without)
+    wanted = [drawing for drawing in collected.drawings if drawing.name not in unwanted]
+    kept = _capped(wanted, recipe, source)
     if not kept:
         raise SourceError(
             f"{source.look!r} has no picture that the recipe wants; leave it out, or widen"
             " `concepts` in data.toml"
         )
-    return dataclasses.replace(collected, drawings=tuple(kept))
+    return dataclasses.replace(
+        collected, drawings=tuple(kept), unusable=collected.unusable | unwanted
+    )
 
 
 def _check_complete(source: Source, concepts: Mapping[str, str], collected: Collected) -> None:
@@ -47,7 +51,15 @@ def _check_complete(source: Source, concepts: Mapping[str, str], collected: Coll
         )
 
 
-def _capped(drawings: tuple[Drawing, ...], recipe: DataRecipe, source: Source) -> list[Drawing]:
+def _unwanted(drawings: Sequence[Drawing], without: Sequence[str]) -> dict[str, str]:
+    return {
+        drawing.name: "unwanted: the recipe's `without` names it"
+        for drawing in drawings
+        if not {drawing.meaning.concept, *drawing.meaning.concept.split()}.isdisjoint(without)
+    }
+
+
+def _capped(drawings: Sequence[Drawing], recipe: DataRecipe, source: Source) -> list[Drawing]:
     """Keep at most the recipe's numbers of skin tones, flags and pictures, by lot.
 
     The lot depends on the concept alone, so that every look keeps about the same ones.

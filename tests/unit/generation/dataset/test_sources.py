@@ -374,6 +374,14 @@ def test_limit_keeps_that_many(tmp_path: Path) -> None:
     assert len(collect.collect(icons, recipe(icons), work, WORDS).drawings) == 3
 
 
+def test_unwanted_concepts_and_words_are_left_out_by_name(tmp_path: Path) -> None:
+    work = Work(tmp_path, "x")
+    icons = source(icon_set(work.packages, ["fox", "acme-logo", "wall-e", "wall"]))
+    found = collect.collect(icons, recipe(icons, without=("logo", "wall e")), work, WORDS)
+    assert concepts(found) == ["fox", "wall"]
+    assert set(found.unusable) == {"acme-logo", "wall-e"}
+
+
 def test_concept_that_a_set_lacks_is_named(tmp_path: Path) -> None:
     work = Work(tmp_path, "x")
     icons = source(icon_set(work.packages, ["fox"]), is_emoji=True)
