@@ -32,6 +32,8 @@ BACKGROUNDS: Mapping[str, tuple[int, int, int]] = MappingProxyType({
 MOST_HUE_DEGREES = 15.0  # beyond, red turns orange and the caption is no longer true
 # Root mean square distance, of 0 to 1, below which a drawing would drown in its background.
 LEAST_CONTRAST = 0.25
+# Share of the picture that the background must be seen in; a caption must not name what is hidden.
+LEAST_VISIBLE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +221,7 @@ def _recolour(drawings: Tensor, settings: Augmentation, chance: Tensor) -> Tenso
 
 
 def _choose_backgrounds(drawings: Tensor, settings: Augmentation, chance: Tensor) -> list[str]:
-    """Choose a colour for some pictures; white where the drawing would drown in it."""
+    """Choose a colour for some pictures; white where the drawing would drown in it or hide it."""
     if settings.background == 0 or not settings.colours:
         return [WHITE] * len(drawings)
     palette = torch.tensor([BACKGROUNDS[name] for name in settings.colours]) / 255
@@ -228,8 +230,9 @@ def _choose_backgrounds(drawings: Tensor, settings: Augmentation, chance: Tensor
     colours, alpha = drawings[:, :3], drawings[:, 3:]
     distance = (colours - alpha * background).square().sum((1, 2, 3))
     contrast = (distance / (3 * alpha.square().sum((1, 2, 3))).clamp(min=1e-6)).sqrt().cpu()
-    is_empty = (alpha.amax((1, 2, 3)) == 0).cpu()
-    is_coloured = (chance[:, 8] < settings.background) & ((contrast >= LEAST_CONTRAST) | is_empty)
+    covered = alpha.mean((1, 2, 3)).cpu()
+    is_fit = ((contrast >= LEAST_CONTRAST) | (covered == 0)) & (covered <= 1 - LEAST_VISIBLE)
+    is_coloured = is_fit & (chance[:, 8] < settings.background)
     return [
         settings.colours[number] if chosen else WHITE
         for number, chosen in zip(choice.tolist(), is_coloured.tolist(), strict=True)

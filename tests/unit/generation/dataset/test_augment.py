@@ -121,6 +121,14 @@ def test_a_drawing_that_would_drown_in_the_background_stays_on_white(tmp_path: P
     assert 0 < LEAST_CONTRAST < 1
 
 
+def test_a_background_that_the_drawing_hides_is_not_named(tmp_path: Path) -> None:
+    full = one(tmp_path, (250, 240, 20, 255))
+    always = Augmentation(background=1, backgrounds=("blue",))
+    pictures, words = varied(full, ROWS, SIDE, always, chance())
+    assert set(words) == {""}
+    assert torch.equal(pictures, plain(full, ROWS, SIDE))
+
+
 @given(degrees=st.floats(0.5, 15), seed=st.integers(0, 99))
 def test_hue_keeps_grey_and_brightness(
     tmp_path_factory: pytest.TempPathFactory, degrees: float, seed: int
