@@ -180,7 +180,7 @@ def _draw(
     total = sum(len(collected.drawings) for collected in waiting.values())
     _check_room(work.data, recipe, total)
     done = 0
-    with raster.pool(len(os.sched_getaffinity(0))) as pool:
+    with raster.pool(os.cpu_count() or 1) as pool:
         for number, collected in waiting.items():
             before, look = done, sources[number].look
 

@@ -260,6 +260,7 @@ def test_dying_drawing_process_is_explained_and_the_next_build_goes_on(
     assert build(work, recipe, silent).looks["yellow"] == 24
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_full_disk_is_explained_and_nothing_is_lost(work: Work, recipe: DataRecipe) -> None:
     build(work, recipe, silent)
     pictures = stored.pictures_file(work.data, SIDE_PX)
