@@ -177,9 +177,9 @@ def prepare(work: Work, recipe: LoraRecipe, report: Progress) -> LoraTraining:
     base = open_base(Path(recipe.checkpoint) if recipe.checkpoint else EMBEDDED, place(recipe.run))
     latents = base.encode_pictures([picture.path for picture in pictures], report)
     captions = [recipe.caption(picture.caption) for picture in pictures]
-    texts = list(dict.fromkeys(captions))
-    words = base.encode_words(texts, report)
-    text_of = torch.tensor([texts.index(caption) for caption in captions])
+    texts = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
+    words = base.encode_words(list(texts), report)
+    text_of = torch.tensor([texts[caption] for caption in captions])
     seen, unseen = _split(len(pictures), recipe)
     _add_adapter(base, recipe)
 

@@ -183,10 +183,11 @@ def test_the_merged_checkpoint_draws_what_base_and_lora_draw_together(checkpoint
 
 
 def test_a_checkpoint_of_ours_gets_a_style_of_ones_own(work):
-    recipe = dataclasses.replace(
-        RECIPE, look="club", run=dataclasses.replace(RUN, steps=1, batch_size=1)
-    )
-    summary = lora.train(work, recipe, silent)
+    sheet = {"sheet_every": 1, "sheet": ("a cat",), "precision": "bfloat16"}
+    run = dataclasses.replace(RUN, steps=1, batch_size=1, **sheet)
+    summary = lora.train(work, dataclasses.replace(RECIPE, look="club", run=run), silent)
+    with Image.open(work.run("lora") / "sheets" / "0000001.png") as drawn:
+        assert len(drawn.getcolors(2**16)) > 100
     description = read_checkpoint(summary.checkpoint)
     assert (description.name, description.default_style) == ("club", "club")
     assert description.styled("a fox", None) == "a fox, club style"
