@@ -240,6 +240,7 @@ class Loop:
                 self._save()
                 saved_at = time.monotonic()
         if state.step > first or self._snapshots.last() is None:
+            self._close_window()
             self._save()
         for name, weights in self.weights.items():
             weights.finish(self._best.get(name))
@@ -261,12 +262,18 @@ class Loop:
         state.step = number + 1
         state.views += state.batch_size
         if state.step % self.settings.log_every == 0:
-            state.curve.append({"step": state.step, **_means(state.window)})
-            state.window.clear()
+            self._close_window()
         if self.validate and self._is_time(self.settings.validate_every):
             self._validate(self.validate)
         if self.draw_sheet and self._is_time(self.settings.sheet_every):
             self._draw_sheet(self.draw_sheet)
+
+    def _close_window(self) -> None:
+        """Make a point of the curve from the steps since the last one."""
+        state = self._state
+        if state.window:
+            state.curve.append({"step": state.step, **_means(state.window)})
+            state.window.clear()
 
     def _is_over(self) -> bool:
         state, patience = self._state, self.settings.patience

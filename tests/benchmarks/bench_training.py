@@ -1,0 +1,114 @@
+"""How many pictures a second each trainer sees, and how much of the machine's matrix rate it uses."""
+
+import dataclasses
+import importlib
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from generation.dataset import stored
+from generation.dataset.stored import Dataset, Row, Split
+from generation.progress import silent
+from generation.training import chain
+from generation.training.work import Work
+
+SIDE_PX = 64
+CONCEPTS, LOOKS = 24, ("plain", "inverted")
+MATRIX = 1024
+MEASURED_S = 3.0
+TRAINERS = ("scorer", "vae", "diffusion", "distill", "gan")  # each after what it starts from
+
+
+def run() -> list[tuple[str, float, str]]:
+    """Measure every trainer of preset tiny on drawings made up here."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return list(_rows(Work(Path(folder), "tiny")))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _rows(work: Work) -> Iterator[tuple[str, float, str]]:
+    rates: dict[torch.dtype, float] = {}
+    dataset = _draw(work.data)
+    for kind in TRAINERS:
+        trainer = importlib.import_module(f"generation.training.{chain.TRAINERS[kind].module}")
+        recipe = _shortened(chain.recipe_of(work, kind))
+        loop = trainer.prepare(work, recipe, dataset, silent).loop
+        dtype = loop.place.dtype
+        rate = rates.setdefault(dtype, matrix_rate(dtype))
+        loop.step(silent)  # the first pays for memory and kernels
+        with FlopCounterMode(display=False) as counter:
+            loop.step(silent)
+        steps, seconds = 0, 0.0
+        started = time.perf_counter()
+        while seconds < MEASURED_S:
+            loop.step(silent)
+            steps, seconds = steps + 1, time.perf_counter() - started
+        share = counter.get_total_flops() * steps / seconds / rate
+        yield f"train {kind}, one thread", steps * recipe.run.batch_size / seconds, "pictures/s"
+        yield f"  of the {str(dtype).removeprefix('torch.')} matrix rate", 100 * share, "%"
+        trainer.train(work, recipe, silent)  # the next one starts from its checkpoint
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """Return the machine's operations a second in large matrix products, on the threads in use."""
+    left = torch.ones((MATRIX, MATRIX), dtype=dtype)
+    best = 0.0
+    for _ in range(8):
+        started = time.perf_counter()
+        left @ left
+        best = max(best, 2 * MATRIX**3 / (time.perf_counter() - started))
+    return best
+
+
+def _shortened(recipe: Any) -> Any:
+    """Return the recipe with just enough steps to leave a checkpoint, and no validation."""
+    run = dataclasses.replace(
+        recipe.run, steps=2, epochs=0.0, threads=1, validate_every=0, sheet_every=0
+    )
+    return dataclasses.replace(recipe, run=run)
+
+
+def _draw(directory: Path) -> Dataset:
+    """Make a dataset of coloured noise: how long a step takes does not depend on what it shows."""
+    directory.mkdir(parents=True)
+    lots = np.random.default_rng(0)
+    rows = [
+        Row(
+            key=f"{look}/thing-{number}",
+            concept=f"thing {number}",
+            look=look,
+            group="things",
+            phrasings=(f"thing {number}", f"a picture of thing {number}"),
+            split=Split.UNSEEN_PAIR if number < 4 and look == "inverted" else Split.TRAIN,
+            is_unseen_by_scorer=number >= CONCEPTS - 4,
+            may_mirror=True,
+            licence="CC0-1.0",
+        )
+        for look in LOOKS
+        for number in range(CONCEPTS)
+    ]
+    shape = (len(rows), SIDE_PX, SIDE_PX, 4)
+    np.save(
+        stored.pictures_file(directory, SIDE_PX),
+        lots.integers(0, 256, shape, dtype=np.uint8),
+    )
+    dataset = Dataset(
+        directory=directory,
+        template="{prompt}, {look} style",
+        looks=LOOKS,
+        sizes_px=(SIDE_PX,),
+        rows=tuple(rows),
+        fingerprint="made up",
+    )
+    stored.save(dataset)
+    return dataset
