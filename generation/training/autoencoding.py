@@ -1,6 +1,6 @@
 """The mathematics of the autoencoder: first weights, posterior, losses, scale, figures."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -123,8 +123,33 @@ def channel_statistics(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     return values.mean(1).float(), values.std(1, correction=0).float()
 
 
+def standardised(latents: Tensor) -> Tensor:
+    """Return latents with zero mean and unit variance in each channel of this batch, float32.
+
+    The decoder then learns on the scale at which it will draw, whatever the encoder does.
+
+    Args:
+        latents: Shape (n, channels, height, width).
+    """
+    return functional.batch_norm(latents.float(), None, None, training=True)
+
+
+def scale_encoder(vae: AutoencoderTiny, mean: Tensor, std: Tensor) -> None:
+    """Fold `(latents - mean) / std` into the encoder's last layer.
+
+    Args:
+        vae: Changed in place.
+        mean: Shape (latent channels,).
+        std: Shape (latent channels,).
+    """
+    last = vae.encoder.layers[-1]
+    with torch.no_grad():
+        last.weight.div_(std.view(-1, 1, 1, 1))
+        last.bias.sub_(mean).div_(std)
+
+
 def normalise(vae: AutoencoderTiny, mean: Tensor, std: Tensor) -> None:
-    """Fold `(latents - mean) / std` into the encoder's last layer, and undo it in the decoder.
+    """Fold `(latents - mean) / std` into the encoder, and undo it in the decoder.
 
     The encoder's part is exact. The decoder's first convolution pads with zeros, so its border
     pixels keep a small error where the mean is not zero; training the decoder on removes it.
@@ -134,10 +159,9 @@ def normalise(vae: AutoencoderTiny, mean: Tensor, std: Tensor) -> None:
         mean: Shape (latent channels,).
         std: Shape (latent channels,).
     """
-    last, first = vae.encoder.layers[-1], vae.decoder.layers[0]
+    scale_encoder(vae, mean, std)
+    first = vae.decoder.layers[0]
     with torch.no_grad():
-        last.weight.div_(std.view(-1, 1, 1, 1))
-        last.bias.sub_(mean).div_(std)
         first.bias.add_((first.weight * mean.view(1, -1, 1, 1)).sum(dim=(1, 2, 3)))
         first.weight.mul_(std.view(1, -1, 1, 1))
 
@@ -157,25 +181,30 @@ class VaeFigures:
 
 
 @torch.no_grad()
-def measure(vae: AutoencoderTiny, parts: Iterable[Tensor]) -> VaeFigures:
-    """Send pictures through the autoencoder and compare.
+def measure(rebuilt: Callable[[Tensor], Tensor], parts: Iterable[Tensor]) -> VaeFigures:
+    """Send pictures through an autoencoder and compare.
 
     Args:
+        rebuilt: Encodes and decodes a batch.
         parts: Batches (n, 3, height, width) in [-1, 1].
     """
     ratios, energies = [], torch.zeros(2, dtype=torch.float64)
     for target in parts:
-        decoded = rebuild(vae, target).clamp(-1, 1)
+        decoded = rebuilt(target).clamp(-1, 1)
         ratios.append(psnr(decoded, target))
         energies += torch.stack([slope_energy(decoded), slope_energy(target)])
-    rebuilt, original = energies.tolist()
-    return VaeFigures(torch.cat(ratios).mean().item(), rebuilt / original)
+    drawn, original = energies.tolist()
+    return VaeFigures(torch.cat(ratios).mean().item(), drawn / original)
 
 
 def rebuild(vae: AutoencoderTiny, pictures: Tensor) -> Tensor:
     """Return pictures after encoding and decoding, float32."""
-    dtype = vae.encoder.layers[0].weight.dtype
-    return vae.decoder(vae.encoder(pictures.to(dtype))).float()
+    return vae.decoder(encode(vae, pictures)).float()
+
+
+def encode(vae: AutoencoderTiny, pictures: Tensor) -> Tensor:
+    """Return latents in the format that the encoder computes in."""
+    return vae.encoder(pictures.to(vae.encoder.layers[0].weight.dtype))
 
 
 def psnr(pictures: Tensor, targets: Tensor) -> Tensor:

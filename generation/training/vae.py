@@ -2,8 +2,9 @@
 
 import copy
 import dataclasses
+import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +21,13 @@ from generation.training.autoencoding import (
     Posterior,
     VaeFigures,
     channel_statistics,
+    encode,
     measure,
     normalise,
     picture_losses,
     rebuild,
+    scale_encoder,
+    standardised,
 )
 from generation.training.discriminator import Critic, adversarial_loss, critic_losses
 from generation.training.loop import (
@@ -46,7 +50,7 @@ DECODER_FOLDER = "decoder"
 CONFIG = "config.json"
 SHEET = "sheet.png"
 TERMS = ("pixels", "edges", "areas", "kl", "perceptual", "adversarial")
-MOST_HELD_OUT, MOST_NORMALISED = 256, 4096
+MOST_HELD_OUT, MOST_NORMALISED, SCALE_BATCHES = 256, 4096, 16
 SHEET_PICTURES, SHEET_COLUMNS, SHEET_SIDE_PX = 12, 8, 128
 
 Terms = dict[str, Tensor]
@@ -203,6 +207,20 @@ class Lessons:
         self._pair = None
         return critic_losses(self._critic, targets[:count], drawn[:count])
 
+    @torch.no_grad()
+    def latent_scale(self, encoder: nn.Module) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation of each channel over such batches as it learns from.
+
+        Args:
+            encoder: Computes in the run's format or in float32.
+        """
+        dtype = next(encoder.parameters()).dtype
+        batches = (
+            self._targets(self._recipe.run.batch_size, generator_at(self._seed + 1, number))
+            for number in range(SCALE_BATCHES)
+        )
+        return channel_statistics(encoder(targets.to(dtype)) for targets in batches)
+
     def _targets(self, count: int, generator: torch.Generator) -> Tensor:
         side, crop = self._recipe.side_px, self._crop_px
         rows = self._rows[torch.randint(len(self._rows), (count,), generator=generator)]
@@ -224,19 +242,19 @@ class VaeTraining:
     """An autoencoder that is ready to be trained.
 
     Attributes:
+        eye: The scorer, where `perceptual` has a weight.
         rows: Row numbers to learn from, int64.
         held_out: Row numbers to measure with.
-        validate: Losses and figures of held-out pictures.
     """
 
     loop: Loop
     vae: AutoencoderTiny
     posterior: Posterior
+    lessons: Lessons
     at: Placement
     eye: Scorer | None
     rows: Tensor
     held_out: Tensor
-    validate: Callable[[], dict[str, float]]
 
 
 def prepare(work: Work, recipe: VaeRecipe, dataset: Dataset, report: Progress) -> VaeTraining:
@@ -263,23 +281,24 @@ def prepare(work: Work, recipe: VaeRecipe, dataset: Dataset, report: Progress) -
     posterior = Posterior(recipe.latent_channels, recipe.deviation)
 
     def rebuild_noisily(targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Terms]:
-        means = vae.encoder(targets)
+        means = standardised(vae.encoder(targets))
         latents, kl = posterior(means, _noise_like(means, generator))
-        return vae.decoder(latents), {"kl": kl}
-
-    def validate() -> dict[str, float]:
-        batches = [*_batches(dataset, held_out, recipe, at)]
-        figures = measure(vae, batches)
-        return {
-            "loss": _loss(vae, batches, recipe.terms, eye),
-            "psnr_db": figures.psnr_db,
-            "sharpness": figures.sharpness,
-        }
+        return vae.decoder(latents.to(at.dtype)), {"kl": kl}
 
     lessons = Lessons(
         recipe, dataset, rows, at, recipe.crop_px, rebuild_noisily, recipe.terms, eye,
         recipe.run.seed,
     )  # fmt: skip
+
+    def validate() -> dict[str, float]:
+        mean, std = (each.view(1, -1, 1, 1) for each in lessons.latent_scale(vae.encoder))
+
+        def rebuilt(pictures: Tensor) -> Tensor:
+            latents = (encode(vae, pictures).float() - mean) / std
+            return vae.decoder(latents.to(at.dtype)).float()
+
+        return _validation(rebuilt, [*_batches(dataset, held_out, recipe, at)], recipe, eye)
+
     modules = {"encoder": vae.encoder, "decoder": vae.decoder, "posterior": posterior}
     loop = Loop(
         KIND,
@@ -291,7 +310,7 @@ def prepare(work: Work, recipe: VaeRecipe, dataset: Dataset, report: Progress) -
         validate,
         fingerprint=_fingerprint(work, dataset, eye),
     )
-    return VaeTraining(loop, vae, posterior, at, eye, rows, held_out, validate)
+    return VaeTraining(loop, vae, posterior, lessons, at, eye, rows, held_out)
 
 
 def train(work: Work, recipe: VaeRecipe, report: Progress) -> VaeSummary:
@@ -306,10 +325,7 @@ def train(work: Work, recipe: VaeRecipe, report: Progress) -> VaeSummary:
     vae = training.vae
     outcome = training.loop.run(report)
     steps, seconds = outcome.steps, outcome.seconds
-    known = _batches(dataset, _spread(training.rows, MOST_NORMALISED), recipe, training.at)
-    mean, std = channel_statistics(_encoded(vae, known))
-    normalise(vae, mean, std)
-    deviations = training.posterior.deviations.detach() / std
+    deviations = _normalise(training, dataset, recipe)
     if recipe.decoder.steps:
         outcome = decoder_loop(work, recipe, dataset, training, deviations).run(report)
         steps, seconds = steps + outcome.steps, seconds + outcome.seconds
@@ -317,7 +333,7 @@ def train(work: Work, recipe: VaeRecipe, report: Progress) -> VaeSummary:
     held_out = _batches(dataset, training.held_out, recipe, training.at)
     summary = VaeSummary(
         checkpoint=work.checkpoint(KIND),
-        figures=measure(vae, held_out),
+        figures=measure(functools.partial(rebuild, vae), held_out),
         deviations=tuple(deviations.tolist()),
         steps=steps,
         seconds=seconds,
@@ -325,6 +341,22 @@ def train(work: Work, recipe: VaeRecipe, report: Progress) -> VaeSummary:
     draw_sheet(training, dataset, recipe).save(work.run(KIND) / SHEET)
     _export(work, recipe, dataset, vae, summary)
     return summary
+
+
+def _normalise(training: VaeTraining, dataset: Dataset, recipe: VaeRecipe) -> Tensor:
+    """Give the latents of training pictures zero mean and unit variance, once and for all.
+
+    Returns:
+        Posterior deviations on that scale.
+    """
+    vae = training.vae
+    # First the scale that the decoder has learned on, then the little that plain pictures differ.
+    scale_encoder(vae, *training.lessons.latent_scale(vae.encoder))
+    known = _batches(dataset, _spread(training.rows, MOST_NORMALISED), recipe, training.at)
+    with torch.no_grad():
+        mean, std = channel_statistics(encode(vae, pictures) for pictures in known)
+    normalise(vae, mean, std)
+    return training.posterior.deviations.detach() / std
 
 
 def decoder_loop(
@@ -339,7 +371,7 @@ def decoder_loop(
         deviations: Of the normalised latents; each picture gets a share of that noise, because
             the decoder will see both clean latents and a denoiser's.
     """
-    vae, at, phase = training.vae, training.at, recipe.decoder
+    vae, at, eye, phase = training.vae, training.at, training.eye, recipe.decoder
     encoder = copy.deepcopy(vae.encoder).to(at.dtype).requires_grad_(requires_grad=False)
 
     def rebuild_noisily(targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Terms]:
@@ -350,9 +382,20 @@ def decoder_loop(
 
     terms = {name: weight for name, weight in recipe.terms.items() if name != "kl"}
     lessons = Lessons(
-        recipe, dataset, training.rows, at, phase.crop_px, rebuild_noisily, terms, training.eye,
+        recipe, dataset, training.rows, at, phase.crop_px, rebuild_noisily, terms, eye,
         recipe.run.seed + 1,
     )  # fmt: skip
+
+    def validate() -> dict[str, float]:
+        batches = [*_batches(dataset, training.held_out, recipe, at)]
+        # The copy: the loop leaves the encoder itself in float32.
+        return _validation(
+            lambda pictures: vae.decoder(encoder(pictures.to(at.dtype))).float(),
+            batches,
+            recipe,
+            eye,
+        )
+
     run = dataclasses.replace(
         recipe.run, steps=phase.steps, epochs=0.0, batch_size=phase.batch_size
     )
@@ -363,8 +406,8 @@ def decoder_loop(
         at,
         lessons.players({"decoder": vae.decoder}, phase.optimizer),
         phase.steps,
-        training.validate,
-        fingerprint=_fingerprint(work, dataset, training.eye),
+        validate,
+        fingerprint=_fingerprint(work, dataset, eye),
     )
 
 
@@ -413,28 +456,27 @@ def _fingerprint(work: Work, dataset: Dataset, eye: Scorer | None) -> str:
 
 
 @torch.no_grad()
-def _loss(
-    vae: AutoencoderTiny,
+def _validation(
+    rebuilt: Callable[[Tensor], Tensor],
     batches: Sequence[Tensor],
-    weights: Mapping[str, float],
+    recipe: VaeRecipe,
     eye: Scorer | None,
-) -> float:
-    """Return the weighted loss of rebuilding, without noise, divergence and critic."""
-    totals = []
+) -> dict[str, float]:
+    """Return the weighted loss of rebuilding, without noise, divergence and critic; and figures."""
+    total = 0.0
     for targets in batches:
-        drawn = rebuild(vae, targets)
+        drawn = rebuilt(targets)
         terms = picture_losses(drawn, targets)
         if eye:
             terms["perceptual"] = perceptual_distance(eye, drawn, targets)
-        total = sum(weights.get(name, 0.0) * term for name, term in terms.items())
-        totals.append(float(total) * len(targets))
-    return sum(totals) / sum(len(targets) for targets in batches)
-
-
-@torch.no_grad()
-def _encoded(vae: AutoencoderTiny, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-    for targets in batches:
-        yield vae.encoder(targets)
+        loss = sum(recipe.terms.get(name, 0.0) * term.item() for name, term in terms.items())
+        total += loss * len(targets)
+    figures = measure(rebuilt, batches)
+    return {
+        "loss": total / sum(len(targets) for targets in batches),
+        "psnr_db": figures.psnr_db,
+        "sharpness": figures.sharpness,
+    }
 
 
 def _batches(dataset: Dataset, rows: Tensor, recipe: VaeRecipe, at: Placement) -> Iterator[Tensor]:
