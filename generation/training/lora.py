@@ -5,102 +5,29 @@ Source: Hu et al., LoRA, arXiv 2106.09685, section 4.1; through peft, as diffuse
 
 import hashlib
 import json
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from generation.checkpoints import EMBEDDED, MANIFEST
+from generation.checkpoints import EMBEDDED
 from generation.dataset.captioned import Captioned, read_folder
-from generation.dataset.captions import styled
 from generation.diffusion import files
 from generation.progress import Progress
-from generation.training import manifest, sheet
+from generation.training import sheet
 from generation.training.base import Base, Latents, Words, open_base
-from generation.training.loop import (
-    Loop,
-    Placement,
-    Player,
-    Run,
-    TrainingStopped,
-    generator_at,
-    place,
-)
-from generation.training.optimizers import Optimizer, Schedule
+from generation.training.loop import Loop, Player, TrainingStopped, generator_at, place
+from generation.training.lora_export import KIND, export, merge
+from generation.training.lora_recipe import PREDICTION, LoraRecipe
 from generation.training.work import Work
 
-KIND = "lora"
 GALLERY = "gallery"
-WEIGHTS = "pytorch_lora_weights.safetensors"
-CARD = "README.md"
-PREDICTION = "prediction"
 SHEET_COLUMNS = 4
 VALIDATION_DRAWS = 4
 VALIDATION_BATCH = 8
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoraRecipe:
-    """What is taught to which checkpoint.
-
-    Attributes:
-        name: Of the LoRA, and after `--model` of the checkpoint with the LoRA in it.
-        title: What people read.
-        checkpoint: Folder of the checkpoint to start from; empty for the one that comes along.
-        pictures: Folder of `<name>.png` with their words in `<name>.txt`; empty for the exported
-            gallery, which holds only pictures whose makers agreed.
-        permission: Why you may use the pictures of another folder, in a sentence: it is written
-            into the card beside the weights.
-        look: Style word that the pictures teach; empty if they are to need none.
-        template: Names the look.
-        rank: Of the two small matrices beside each large one.
-        alpha: Their product counts alpha / rank times.
-        targets: Endings of the names of the layers that learn. A checkpoint that looks at words only
-            where its latents are small needs convolutions among them, or fine detail cannot change.
-        dropout: Share of captions replaced by the empty prompt, which guidance needs.
-        held_out: Share of the pictures that is only validated on.
-        is_merged: Also write a whole checkpoint with the LoRA in it, as large as the base.
-        gradient_checkpointing: Needs less memory and a third more time.
-        terms: Weight of `prediction`, the mean square error of what the denoiser predicts.
-    """
-
-    name: str
-    title: str
-    checkpoint: str = ""
-    pictures: str = ""
-    permission: str = ""
-    look: str = ""
-    template: str = "{prompt}, {look} style"
-    rank: int = 8
-    alpha: float = 8.0
-    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
-    dropout: float = 0.1
-    held_out: float = 0.1
-    is_merged: bool = True
-    gradient_checkpointing: bool = False
-    terms: Mapping[str, float] = field(default_factory=lambda: {PREDICTION: 1.0})
-    run: Run = field(default_factory=Run)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Schedule = field(default_factory=Schedule)
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError("rank must be 1 or more")
-        if not (0 <= self.dropout < 1 and 0 <= self.held_out < 1):
-            raise ValueError("dropout and held_out are shares, from 0 to below 1")
-        if self.pictures and not self.permission.strip():
-            raise ValueError(
-                "pictures of your own need a sentence on why you may use them:"
-                ' permission = "..."; leave `pictures` out to take the exported gallery'
-            )
-
-    def caption(self, words: str) -> str:
-        """Return a picture's words with its look."""
-        return styled(words, self.look, self.template) if self.look else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +78,13 @@ def train(work: Work, recipe: LoraRecipe, report: Progress) -> LoraSummary:
     """
     training = prepare(work, recipe, report)
     outcome = training.loop.run(report)
-    base, pictures = training.base, training.pictures
+    base, pictures = training.base, len(training.pictures)
     weights = export(work.run(KIND) / KIND, recipe, base, pictures)
     merged = merge(work.checkpoint(KIND), recipe, base, weights) if recipe.is_merged else None
     return LoraSummary(
         weights=weights,
         checkpoint=merged,
-        pictures=len(pictures),
+        pictures=pictures,
         parameters=sum(p.numel() for p in base.unet.parameters() if p.requires_grad),
         loss=outcome.last(f"{KIND}.{PREDICTION}"),
         seconds=outcome.seconds,
@@ -214,46 +141,6 @@ def prepare(work: Work, recipe: LoraRecipe, report: Progress) -> LoraTraining:
         fingerprint=_fingerprint(recipe, base, pictures),
     )
     return LoraTraining(loop, base, pictures)
-
-
-def export(out: Path, recipe: LoraRecipe, base: Base, pictures: Sequence[Captioned]) -> Path:
-    """Write the LoRA as diffusers' `load_lora_weights` reads it, and a card beside it.
-
-    Returns:
-        The weights.
-    """
-    from peft import get_peft_model_state_dict
-
-    # Under peft's names: diffusers' own exist for attention only, and of a mixture of both it reads
-    # one half (diffusers 0.42.1, `PeftAdapterMixin.load_lora_adapter` looks at the first name).
-    layers = get_peft_model_state_dict(base.unet)
-    base.pipeline.save_lora_weights(
-        out,
-        unet_lora_layers={name: tensor.contiguous() for name, tensor in layers.items()},
-        # Without it a rank that is not alpha would be scaled wrongly when loaded.
-        unet_lora_adapter_metadata=base.unet.peft_config["default"].to_dict(),
-        weight_name=WEIGHTS,
-    )
-    (out / CARD).write_text(_card(recipe, base, len(pictures)), encoding="utf-8")
-    return out / WEIGHTS
-
-
-def merge(out: Path, recipe: LoraRecipe, base: Base, weights: Path) -> Path:
-    """Write a copy of the base with the LoRA in it, as any other checkpoint, and return it."""
-    source = Path(base.description.source)
-    full = open_base(source, Placement(torch.device("cpu"), torch.float32))
-    full.pipeline.load_lora_weights(weights.parent, weight_name=weights.name)
-    full.pipeline.fuse_lora()
-    full.pipeline.unload_lora_weights()
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(source, out, ignore=shutil.ignore_patterns("unet", CARD))
-    stored = torch.float16 if _is_half(source) else torch.float32
-    full.unet.to(stored).save_pretrained(out / "unet")
-    shutil.copyfile(source / "unet" / "config.json", out / "unet" / "config.json")
-    shutil.copyfile(weights.parent / CARD, out / CARD)
-    if (source / MANIFEST).exists():
-        _write_manifest(source, out, recipe)
-    return out
 
 
 def _split(count: int, recipe: LoraRecipe) -> tuple[Tensor, Tensor]:
@@ -323,43 +210,3 @@ def _fingerprint(recipe: LoraRecipe, base: Base, pictures: Sequence[Captioned]) 
         ],
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _card(recipe: LoraRecipe, base: Base, pictures: int) -> str:
-    """Return the model card: from what, on which right, how to use; no prompt and no member."""
-    source, hashes = base.description, files.weight_hashes(base.description)
-    right = recipe.permission or "their makers agreed that they may improve the models"
-    unet = "\n".join(f"- `{name}`: {each}" for name, each in hashes.items() if "unet" in name)
-    use = f"Ask for it with the words `{recipe.caption('a fox')}`.\n" if recipe.look else ""
-    return f"""# {recipe.title}
-
-A LoRA of rank {recipe.rank} for the denoiser of *{source.title}*, taught {pictures} pictures.
-Why they may be used: {right}.
-
-It fits the weights with these SHA-256:
-
-{unet}
-
-{use}
-```python
-pipeline.load_lora_weights("{WEIGHTS}")
-```
-"""
-
-
-def _is_half(folder: Path) -> bool:
-    from safetensors import safe_open
-
-    first = next(iter(sorted((folder / "unet").glob("*.safetensors"))))
-    with safe_open(first, framework="pt") as file:
-        name = next(iter(file.keys()))
-        return file.get_slice(name).get_dtype() != "F32"
-
-
-def _write_manifest(source: Path, out: Path, recipe: LoraRecipe) -> None:
-    content = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
-    if recipe.look:
-        content["styles"] = {recipe.look: recipe.caption("{prompt}"), **content["styles"]}
-        content["default_style"] = recipe.look
-    content |= {"name": recipe.name, "title": recipe.title}
-    manifest.write(out, KIND, {k: v for k, v in content.items() if k not in {"kind", "sha256"}})

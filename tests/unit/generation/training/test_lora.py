@@ -22,10 +22,10 @@ from generation.checkpoints import EMBEDDED, read_checkpoint
 from generation.dataset.captioned import Consented, NotPermitted, write_consents
 from generation.progress import silent
 from generation.recipes import reading
-from generation.training import lora
+from generation.training import lora, lora_export
 from generation.training.base import alphas_and_sigmas, is_straight, open_base, target
 from generation.training.loop import Run, TrainingStopped, place
-from generation.training.lora import LoraRecipe
+from generation.training.lora_recipe import LoraRecipe
 from generation.training.optimizers import Optimizer, Schedule
 from generation.training.work import Work
 from tests.unit.generation.diffusion.conftest import BUILDERS, flow_solver, sd15, unet
@@ -159,7 +159,7 @@ def test_only_the_lora_learns_and_what_it_learned_is_what_is_saved(checkpoints, 
     for name, parameter in unet.named_parameters():
         assert name in learned or torch.equal(parameter, frozen[name])
 
-    saved = lora.export(work.root / "out", RECIPE, training.base, training.pictures)
+    saved = lora_export.export(work.root / "out", RECIPE, training.base, PICTURES)
     stock = DiffusionPipeline.from_pretrained(checkpoints("sd15"), use_safetensors=True)
     stock.load_lora_weights(saved.parent, weight_name=saved.name)
     generator = torch.Generator().manual_seed(0)
