@@ -13,6 +13,7 @@ from diffusers import AutoencoderTiny, StableDiffusionPipeline
 from generation.assessment.judge import Pictures, to_pictures, to_tensor
 from generation.checkpoints import verify
 from generation.device import DeviceChoice
+from generation.errors import CheckpointCorrupt
 from generation.gan.model import Gan
 from generation.gan.model import load as load_gan
 from generation.training import checkpoint, manifest
@@ -106,8 +107,7 @@ def about(folder: Path) -> About:
     """Read what a checkpoint folder says of itself, and check its files.
 
     Raises:
-        AssessmentError: It is no checkpoint, or of a kind that draws nothing.
-        CheckpointCorrupt: A file is not the one recorded.
+        AssessmentError: It is no checkpoint, of a kind that draws nothing, or damaged.
     """
     try:
         content = json.loads((folder / manifest.MANIFEST).read_text(encoding="utf-8"))
@@ -116,10 +116,15 @@ def about(folder: Path) -> About:
             f"no checkpoint in {folder}: it has no {manifest.MANIFEST}; make one with"
             " `atelier train diffusion`"
         ) from error
+    except ValueError as error:
+        raise AssessmentError(f"{folder / manifest.MANIFEST} is damaged: {error}") from error
     kind = content.get("kind", "diffusion")  # the first checkpoints did not say
     if kind not in KINDS:
         raise AssessmentError(f"{folder} holds a {kind}; only {', '.join(KINDS)} can be assessed")
-    verify(folder, content["sha256"])
+    try:
+        verify(folder, content["sha256"])
+    except CheckpointCorrupt as error:
+        raise AssessmentError(f"{error}; copy or train it again") from error
     name = content.get("name", kind)
     return About(
         name=name,
@@ -135,8 +140,7 @@ def open_sampler(folder: Path, choice: DeviceChoice) -> Sampler | Reconstruction
     """Open a checkpoint on a device.
 
     Raises:
-        AssessmentError: It is no checkpoint, or of a kind that draws nothing.
-        CheckpointCorrupt: A file is not the one recorded.
+        AssessmentError: It is no checkpoint, of a kind that draws nothing, or damaged.
     """
     return _open(folder, choice, lambda part: part)
 

@@ -11,7 +11,6 @@ import torch
 from generation.assessment import samplers
 from generation.assessment.samplers import AssessmentError, Diffusion, OnePass, Reconstruction
 from generation.device import DeviceChoice
-from generation.errors import CheckpointCorrupt
 from generation.gan.model import Gan
 from generation.gan.networks import Encoder, Mapping, Synthesis
 from generation.training import manifest
@@ -98,7 +97,10 @@ def test_a_damaged_checkpoint_is_refused(work: Work, tmp_path: Path) -> None:
     shutil.copytree(work.checkpoint("diffusion"), tmp_path, dirs_exist_ok=True)
     weights = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-    with pytest.raises(CheckpointCorrupt, match="differs from its record"):
+    with pytest.raises(AssessmentError, match="differs from its record"):
+        samplers.open_sampler(tmp_path, CPU)
+    (tmp_path / manifest.MANIFEST).write_text("{", encoding="utf-8")
+    with pytest.raises(AssessmentError, match="is damaged"):
         samplers.open_sampler(tmp_path, CPU)
 
 
