@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 
 from generation.checkpoints import MANIFEST
 from generation.diffusion import files
@@ -16,6 +17,7 @@ from generation.training.lora_recipe import LoraRecipe
 KIND = "lora"
 WEIGHTS = "pytorch_lora_weights.safetensors"
 CARD = "README.md"
+ADDED_CARD = "LORA.md"
 
 
 def export(out: Path, recipe: LoraRecipe, base: Base, pictures: int) -> Path:
@@ -52,11 +54,10 @@ def merge(out: Path, recipe: LoraRecipe, base: Base, weights: Path) -> Path:
     full.pipeline.fuse_lora()
     full.pipeline.unload_lora_weights()
     shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(source, out, ignore=shutil.ignore_patterns("unet", CARD))
-    stored = torch.float16 if _is_half(source) else torch.float32
-    full.unet.to(stored).save_pretrained(out / "unet")
+    shutil.copytree(source, out, ignore=shutil.ignore_patterns("unet"))
+    full.unet.to(_stored_dtype(source)).save_pretrained(out / "unet")
     shutil.copyfile(source / "unet" / "config.json", out / "unet" / "config.json")
-    shutil.copyfile(weights.parent / CARD, out / CARD)
+    shutil.copyfile(weights.parent / CARD, out / ADDED_CARD)  # the base's own card stays
     if (source / MANIFEST).exists():
         _write_manifest(source, out, recipe)
     return out
@@ -84,13 +85,11 @@ pipeline.load_lora_weights("{WEIGHTS}")
 """
 
 
-def _is_half(folder: Path) -> bool:
-    from safetensors import safe_open
-
-    first = next(iter(sorted((folder / "unet").glob("*.safetensors"))))
+def _stored_dtype(folder: Path) -> torch.dtype:
+    first = min((folder / "unet").glob("*.safetensors"))
     with safe_open(first, framework="pt") as file:
-        name = next(iter(file.keys()))
-        return file.get_slice(name).get_dtype() != "F32"
+        dtype: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
+    return dtype
 
 
 def _write_manifest(source: Path, out: Path, recipe: LoraRecipe) -> None:

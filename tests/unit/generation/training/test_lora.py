@@ -194,8 +194,12 @@ def test_a_checkpoint_of_ours_gets_a_style_of_ones_own(work):
     assert set(read_checkpoint(EMBEDDED).styles) < set(description.styles)
     unchanged = open_base(summary.checkpoint, place(RUN))  # also checks every hash
     assert unchanged.description.width == read_checkpoint(EMBEDDED).width
-    kept = "vae/diffusion_pytorch_model.safetensors"
-    assert (summary.checkpoint / kept).read_bytes() == (EMBEDDED / kept).read_bytes()
+    for kept in ("vae/diffusion_pytorch_model.safetensors", "README.md"):
+        assert (summary.checkpoint / kept).read_bytes() == (EMBEDDED / kept).read_bytes()
+    assert "taught 6 pictures" in (summary.checkpoint / "LORA.md").read_text()
+    unet_file = "unet/diffusion_pytorch_model.safetensors"
+    ours, theirs = ((each / unet_file).stat().st_size for each in (summary.checkpoint, EMBEDDED))
+    assert abs(ours - theirs) < 10_000  # stored in the same format
 
 
 @pytest.mark.slow
