@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bot.terminal import gallery
 from bot.terminal.exits import ExitCode, Stop
 from bot.terminal.session import STATUS, open_record, settings_of
+from storage.store import DATABASE_NAME
 
 MODULES = ("imagehash", "jinja2", "matplotlib", "peft", "resvg_py", "scipy", "sklearn")
 GALLERY = "gallery"
@@ -68,8 +69,7 @@ def build(
         place = Work(work, preset)
         chosen = place.recipe(DataRecipe, "data")
         if GALLERY in names:
-            exported = asyncio.run(_export_gallery(context, place.root / GALLERY))
-            typer.echo(f"{place.root / GALLERY}: {exported.sentence()}")
+            _export_gallery(context, place.root / GALLERY)
             if names == {GALLERY}:  # for a LoRA; the dataset stays as it is
                 return
         summary = building.build(place, chosen, bars.report, names)
@@ -77,6 +77,7 @@ def build(
 
 
 def train(
+    context: typer.Context,
     kind: Annotated[Kind, typer.Argument(help="What to train; what it needs is trained first.")],
     preset: PresetOption = PRESET,
     work: WorkOption = WORK,
@@ -99,6 +100,8 @@ def train(
             STATUS.print(f"{kind} needs a {need}: training that first")
             done = chain.train(place, need, chain.recipe_of(place, need), bars.report)
             typer.echo(done.sentence())
+        if kind == Kind.LORA and not chosen.pictures and _has_record(context):
+            _export_gallery(context, place.root / GALLERY)  # consent counts at this moment
         if not resume:
             loop.forget(place.run(kind))
         summary = chain.train(place, kind, chosen, bars.report)
@@ -106,9 +109,19 @@ def train(
     typer.echo(f"Curve and sheets: {place.run(kind)}; checkpoint: {place.checkpoint(kind)}")
 
 
-async def _export_gallery(context: typer.Context, folder: Path) -> gallery.GalleryExport:
-    async with open_record(settings_of(context)) as store:
-        return await gallery.export_gallery(store, folder)
+def _export_gallery(context: typer.Context, folder: Path) -> None:
+    """Make a folder hold the pictures whose makers consent at this moment."""
+
+    async def export() -> gallery.GalleryExport:
+        async with open_record(settings_of(context)) as store:
+            return await gallery.export_gallery(store, folder)
+
+    typer.echo(f"{folder}: {asyncio.run(export()).sentence()}")
+
+
+def _has_record(context: typer.Context) -> bool:
+    """Say whether a bot ran here; elsewhere the gallery's folder was brought, and stays as it is."""
+    return (settings_of(context).data_dir / DATABASE_NAME).exists()
 
 
 class Bars(Progress):
