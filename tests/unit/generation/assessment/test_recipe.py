@@ -1,0 +1,26 @@
+"""The recipes of an assessment are read, and refused where they make no sense."""
+
+from pathlib import Path
+
+import pytest
+
+from generation.assessment.assess import Assessment
+from generation.assessment.prompts import Group
+from generation.recipes import reading
+from generation.recipes.reading import RecipeError
+
+
+@pytest.mark.parametrize("preset", ["tiny", "full", "embedded"])
+def test_every_preset_says_how_thoroughly_to_assess(preset: str) -> None:
+    settings = reading.preset(Assessment, preset, "assess")
+    assert settings.seeds >= 2  # or nothing is said of diversity
+    assert settings.counts.keys() == set(Group)
+
+
+@pytest.mark.parametrize("setting", ["seeds = 0", "batch_size = -1", "among = 1.5", "sedes = 2"])
+def test_a_wrong_setting_is_named(setting: str, tmp_path: Path) -> None:
+    path = tmp_path / "assess.toml"
+    counts = "known_pairs = 1\nunseen_pairs = 1\nunseen_concepts = 1\nother_wordings = 1"
+    path.write_text(f"{counts}\n{setting}\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=setting.split(maxsplit=1)[0]):
+        reading.read(Assessment, path)
