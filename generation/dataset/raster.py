@@ -1,6 +1,7 @@
 """Turn drawings into square RGBA pixels, in several sizes and on several cores."""
 
 import io
+import pickle
 import re
 import struct
 import warnings
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -25,6 +27,8 @@ LENGTH = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-z]*)\s*")
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error)
 
 Pixels = npt.NDArray[np.uint8]
+# One array a size, or what is wrong with the picture.
+Drawn = list[Pixels] | str
 
 
 class UnreadablePicture(ValueError):
@@ -61,11 +65,9 @@ def rasterise(picture: Picture, sizes_px: Sequence[int]) -> list[Pixels]:
     return [np.asarray(document.rendered(side), np.uint8) for side in sizes_px]
 
 
-def rasterise_many(
-    pictures: Sequence[Picture], sizes_px: Sequence[int]
-) -> list[list[Pixels] | str]:
+def rasterise_many(pictures: Sequence[Picture], sizes_px: Sequence[int]) -> list[Drawn]:
     """Draw several pictures; in the place of a damaged one stands what is wrong with it."""
-    drawn: list[list[Pixels] | str] = []
+    drawn: list[Drawn] = []
     for picture in pictures:
         try:
             drawn.append(rasterise(picture, sizes_px))
@@ -78,6 +80,43 @@ def pool(processes: int) -> ProcessPoolExecutor:
     """Start drawing processes; processes, because the renderer holds on to the interpreter."""
     # spawn: a fork would copy torch's threads and their locks from whoever called.
     return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+
+
+def write_part(part: Path, pictures: Sequence[Picture]) -> None:
+    """Lay pictures ready for a drawing process.
+
+    Pictures travel in files, and nothing but names and reasons through the pool: a process that is
+    killed half through a long message leaves the executor waiting for the rest forever.
+    """
+    part.write_bytes(pickle.dumps(pictures))
+
+
+def draw_part(part: Path, sizes_px: Sequence[int]) -> list[str]:
+    """Draw what `write_part` wrote; runs in a drawing process.
+
+    Returns:
+        For each picture what is wrong with it; empty where nothing is.
+    """
+    pictures = pickle.loads(part.read_bytes())  # noqa: S301 - written by this very build
+    drawn = rasterise_many(pictures, sizes_px)
+    for number, side_px in enumerate(sizes_px):
+        blank = np.zeros((side_px, side_px, 4), np.uint8)
+        pixels = [blank if isinstance(each, str) else each[number] for each in drawn]
+        np.save(_drawn_file(part, side_px), np.stack(pixels))
+    return [each if isinstance(each, str) else "" for each in drawn]
+
+
+def take_part(part: Path, sizes_px: Sequence[int], reasons: Sequence[str]) -> list[Drawn]:
+    """Return what `draw_part` drew, as `rasterise_many` does, and clear it away."""
+    files = [_drawn_file(part, side_px) for side_px in sizes_px]
+    arrays = [np.load(file) for file in files]
+    for file in (part, *files):
+        file.unlink()
+    return [reason or [array[number] for array in arrays] for number, reason in enumerate(reasons)]
+
+
+def _drawn_file(part: Path, side_px: int) -> Path:
+    return part.with_name(f"{part.name}-{side_px}.npy")
 
 
 def _open(encoded: bytes) -> Image.Image:

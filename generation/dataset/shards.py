@@ -15,12 +15,13 @@ import numpy as np
 
 from generation.dataset import arrays, raster
 from generation.dataset.packages import Credit, SourceError
-from generation.dataset.raster import Picture, Pixels
+from generation.dataset.raster import Drawn, Picture
 from generation.dataset.sources.drawing import Collected
 from generation.dataset.stored import Pictures
 from generation.dataset.words import Meaning
 
 ABOUT = "about.json"
+PARTS = "parts"
 CHUNK = 16
 # Fewer pictures than this are drawn sooner than processes start.
 FEW = 64
@@ -116,7 +117,8 @@ def draw(
             )
             for side_px in sizes_px
         ]
-        results = _results([drawing.picture for drawing in drawings], sizes_px, pool)
+        pictures = [drawing.picture for drawing in drawings]
+        results = _results(pictures, sizes_px, unfinished / PARTS, pool)
         for number, (drawing, result) in enumerate(zip(drawings, results, strict=True)):
             pixels = blank if isinstance(result, str) else result
             if isinstance(result, str):
@@ -138,18 +140,23 @@ def draw(
 
 
 def _results(
-    pictures: Sequence[Picture], sizes_px: Sequence[int], pool: Executor
-) -> Iterator[list[Pixels] | str]:
+    pictures: Sequence[Picture], sizes_px: Sequence[int], folder: Path, pool: Executor
+) -> Iterator[Drawn]:
     if len(pictures) < FEW:
         for picture in pictures:
             yield from raster.rasterise_many([picture], sizes_px)
         return
-    chunks = [pictures[start : start + CHUNK] for start in range(0, len(pictures), CHUNK)]
+    folder.mkdir()
+    parts = [folder / f"{start}" for start in range(0, len(pictures), CHUNK)]
+    for number, part in enumerate(parts):
+        raster.write_part(part, pictures[number * CHUNK : (number + 1) * CHUNK])
     try:
-        for results in pool.map(raster.rasterise_many, chunks, [sizes_px] * len(chunks)):
-            yield from results
+        reasons = pool.map(raster.draw_part, parts, [sizes_px] * len(parts))
+        for part, wrong in zip(parts, reasons, strict=True):
+            yield from raster.take_part(part, sizes_px, wrong)
     except BrokenProcessPool as error:
         raise SourceError(
             "a drawing process died, perhaps for want of memory; run `atelier data build` again: it"
             " goes on where it stopped"
         ) from error
+    folder.rmdir()

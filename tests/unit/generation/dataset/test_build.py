@@ -17,6 +17,7 @@ from generation.dataset import build as building
 from generation.dataset import raster, stored
 from generation.dataset.attribution import table
 from generation.dataset.build import build
+from generation.dataset.clean import Cleaning
 from generation.dataset.packages import Credit, SourceError
 from generation.dataset.recipe import Captions, DataRecipe, Source
 from generation.dataset.shards import ABOUT, FEW
@@ -165,6 +166,12 @@ def test_twins_are_left_out_and_every_row_keeps_its_own_picture(
         encoded = (tmp_path / look / f"{name}.png").read_bytes()
         (drawn,) = raster.rasterise(raster.Picture(encoded), (SIDE_PX,))
         np.testing.assert_array_equal(dataset.pictures(SIDE_PX)[number], drawn)
+
+
+def test_cleaning_that_leaves_nothing_says_why(work: Work, recipe: DataRecipe) -> None:
+    strict = dataclasses.replace(recipe, cleaning=Cleaning(least_contrast=1.0))
+    with pytest.raises(DatasetError, match=r"plain/black-bar: .*soften \[cleaning\]"):
+        build(work, strict, silent)
 
 
 def test_words_that_tell_left_from_right_forbid_mirroring(work: Work, recipe: DataRecipe) -> None:

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,8 +151,16 @@ def test_one_damaged_picture_does_not_stop_the_others() -> None:
     np.testing.assert_array_equal(first[0], third[0])
 
 
-def test_processes_draw_what_one_process_draws() -> None:
+def test_process_draws_what_is_laid_ready_and_leaves_nothing(tmp_path: Path) -> None:
     pictures = [Picture(encoded(Image.new("RGB", (8, 8), (i, 0, 0)))) for i in range(3)]
+    pictures.insert(1, Picture(b"nonsense"))
+    part = tmp_path / "part"
+    raster.write_part(part, pictures)
     with raster.pool(1) as pool:
-        (elsewhere,) = pool.map(rasterise_many, [pictures], [(4,)])
-    np.testing.assert_array_equal(elsewhere, rasterise_many(pictures, (4,)))
+        reasons = pool.submit(raster.draw_part, part, (4, 8)).result(timeout=60)
+    drawn, here = raster.take_part(part, (4, 8), reasons), rasterise_many(pictures, (4, 8))
+    assert drawn[1] == here[1] == "it is no PNG, WebP or JPEG"
+    for number in (0, 2, 3):
+        for elsewhere, expected in zip(drawn[number], here[number], strict=True):
+            np.testing.assert_array_equal(elsewhere, expected)
+    assert list(tmp_path.iterdir()) == []
