@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 RESIDUAL_START = 0.2
-AREA_PX = 4
 
 
 def create(
@@ -98,17 +97,23 @@ def kl_divergence(means: Tensor, deviations: Tensor) -> Tensor:
 
 
 def picture_losses(decoded: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Return the absolute error of `pixels`, `edges` and `areas`, each float32.
+    """Return the squared error of `pixels` and of `edges`, the slopes between neighbours.
+
+    Squared rather than absolute: on drawings with a plain background the absolute error has the
+    background alone as a resting place, and learns several times slower.
 
     Args:
         decoded: Shape (n, 3, height, width), range [-1, 1].
         target: The same.
+
+    Returns:
+        float32 means.
     """
     error = decoded.float() - target.float()
+    across, down = error.diff(dim=-1), error.diff(dim=-2)
     return {
-        "pixels": error.abs().mean(),
-        "edges": (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()) / 2,
-        "areas": functional.avg_pool2d(error, AREA_PX).abs().mean(),
+        "pixels": error.square().mean(),
+        "edges": (across.square().mean() + down.square().mean()) / 2,
     }
 
 
@@ -131,7 +136,7 @@ def standardised(latents: Tensor) -> Tensor:
     Args:
         latents: Shape (n, channels, height, width).
     """
-    return functional.batch_norm(latents.float(), None, None, training=True)
+    return functional.batch_norm(latents.float(), None, None, training=True, eps=1e-8)
 
 
 def scale_encoder(vae: AutoencoderTiny, mean: Tensor, std: Tensor) -> None:
@@ -151,8 +156,8 @@ def scale_encoder(vae: AutoencoderTiny, mean: Tensor, std: Tensor) -> None:
 def normalise(vae: AutoencoderTiny, mean: Tensor, std: Tensor) -> None:
     """Fold `(latents - mean) / std` into the encoder, and undo it in the decoder.
 
-    The encoder's part is exact. The decoder's first convolution pads with zeros, so its border
-    pixels keep a small error where the mean is not zero; training the decoder on removes it.
+    The encoder's part is exact. The decoder pads with zeros and squashes large latents, so a small
+    error is left that grows with the change; training the decoder on removes it.
 
     Args:
         vae: Changed in place.

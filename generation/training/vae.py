@@ -49,7 +49,7 @@ KIND = "vae"
 DECODER_FOLDER = "decoder"
 CONFIG = "config.json"
 SHEET = "sheet.png"
-TERMS = ("pixels", "edges", "areas", "kl", "perceptual", "adversarial")
+TERMS = ("pixels", "edges", "kl", "perceptual", "adversarial")
 MOST_HELD_OUT, MOST_NORMALISED, SCALE_BATCHES = 256, 4096, 16
 SHEET_PICTURES, SHEET_COLUMNS, SHEET_SIDE_PX = 12, 8, 128
 
@@ -83,8 +83,8 @@ class VaeRecipe:
         encoder_blocks, decoder_blocks: Residual blocks of each stage; each but the first halves,
             or each but the last doubles the side.
         deviation: First standard deviation of the posterior in every channel.
-        terms: Weights of `pixels` (absolute error), `edges` (the same of the slopes), `areas` (the
-            same of 4 x 4 means), `kl`, `perceptual` (needs a trained scorer), `adversarial`.
+        terms: Weights of `pixels` and `edges` (see `picture_losses`), `kl`, `perceptual` (needs a
+            trained scorer) and `adversarial`.
         critic: The discriminator, where `adversarial` has a weight.
         decoder: Further training of the decoder alone.
     """
