@@ -166,7 +166,7 @@ def told_errors() -> Iterator[None]:
 
 
 def require_extra() -> None:
-    """Refuse where the optional extra is not installed.
+    """Refuse where the optional extra is not installed, and keep the libraries quiet where it is.
 
     Raises:
         Stop: Something is missing; says how to install it.
@@ -177,3 +177,6 @@ def require_extra() -> None:
             f"this needs {', '.join(absent)}: pip install 'atelier-discord[training]'",
             ExitCode.UNABLE,
         )
+    from generation.diffusion.loading import quieten
+
+    quieten()

@@ -10,23 +10,33 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
+from generation.assessment.timing import matrix_rate
 from generation.dataset import stored
 from generation.dataset.stored import Dataset, Row, Split
+from generation.diffusion.loading import quieten
 from generation.progress import silent
 from generation.training import chain
 from generation.training.work import Work
 
 SIDE_PX = 64
 CONCEPTS, LOOKS = 24, ("plain", "inverted")
-MATRIX = 1024
 MEASURED_S = 3.0
-TRAINERS = ("scorer", "vae", "diffusion", "distill", "gan")  # each after what it starts from
+TRAINERS = (
+    "scorer",
+    "vae",
+    "diffusion",
+    "distill",
+    "gan",
+    "lora",
+)  # each after what it starts from
 
 
 def run() -> list[tuple[str, float, str]]:
     """Measure every trainer of preset tiny on drawings made up here."""
+    quieten()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -42,9 +52,13 @@ def _rows(work: Work) -> Iterator[tuple[str, float, str]]:
     for kind in TRAINERS:
         trainer = importlib.import_module(f"generation.training.{chain.TRAINERS[kind].module}")
         recipe = _shortened(chain.recipe_of(work, kind))
-        loop = trainer.prepare(work, recipe, dataset, silent).loop
+        if kind == "lora":
+            folder = str(_draw_folder(work.root / "pictures"))
+            recipe = dataclasses.replace(recipe, pictures=folder, permission="noise, made up here")
+        needs = (dataset,) if kind != "lora" else ()  # it learns from a folder instead
+        loop = trainer.prepare(work, recipe, *needs, silent).loop
         dtype = loop.place.dtype
-        rate = rates.setdefault(dtype, matrix_rate(dtype))
+        rate = rates.setdefault(dtype, matrix_rate(loop.place.device, dtype))
         loop.step(silent)  # the first pays for memory and kernels
         with FlopCounterMode(display=False) as counter:
             loop.step(silent)
@@ -59,23 +73,22 @@ def _rows(work: Work) -> Iterator[tuple[str, float, str]]:
         trainer.train(work, recipe, silent)  # the next one starts from its checkpoint
 
 
-def matrix_rate(dtype: torch.dtype) -> float:
-    """Return the machine's operations a second in large matrix products, on the threads in use."""
-    left = torch.ones((MATRIX, MATRIX), dtype=dtype)
-    best = 0.0
-    for _ in range(8):
-        started = time.perf_counter()
-        left @ left
-        best = max(best, 2 * MATRIX**3 / (time.perf_counter() - started))
-    return best
-
-
 def _shortened(recipe: Any) -> Any:
     """Return the recipe with just enough steps to leave a checkpoint, and no validation."""
     run = dataclasses.replace(
         recipe.run, steps=2, epochs=0.0, threads=1, validate_every=0, sheet_every=0
     )
     return dataclasses.replace(recipe, run=run)
+
+
+def _draw_folder(folder: Path) -> Path:
+    folder.mkdir()
+    lots = np.random.default_rng(1)
+    for number in range(8):
+        noise = lots.integers(0, 256, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"thing {number}", encoding="utf-8")
+    return folder
 
 
 def _draw(directory: Path) -> Dataset:
