@@ -46,11 +46,11 @@ def test_tiny_is_forty_things_in_four_looks() -> None:
     assert recipe.sizes_px == (64,)
 
 
-def test_embedded_holds_nothing_back() -> None:
+def test_embedded_holds_nothing_back_from_what_draws() -> None:
     recipe = reading.preset(DataRecipe, "embedded", "data")
     assert len(recipe.concepts) == 118
     shares = recipe.splitting
-    assert (shares.unseen_pairs, shares.unseen_concepts, shares.scorer_pairs) == (0, 0, 0)
+    assert (shares.unseen_pairs, shares.unseen_concepts) == (0, 0)
     assert not recipe.cleaning.is_on
 
 
