@@ -37,7 +37,6 @@ from generation.training.work import Work
 
 KIND: checkpoint.Kind = "distill"
 END, PATH = "end", "path"
-TRAJECTORIES_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +232,7 @@ def prepare(work: Work, recipe: DistillRecipe, dataset: Dataset, report: Progres
     ) -> float:
         here = Placement(placement.device, unet.dtype)
         total = 0.0
-        for part in held_out.split(TRAJECTORIES_AT_ONCE):
+        for part in held_out.split(recipe.run.batch_size):
             nodes, states = ways.at(part, here)
             empty = ways.empty(len(part), here)
             with torch.no_grad():
@@ -359,11 +358,11 @@ def draw(
         recipe.teacher_steps,
         wanted,
         recipe.run.seed,
+        recipe.run.batch_size,
     ]
     shape = (count, recipe.num_inference_steps + 1, channels, side, side)
-    nodes = kept.array(
-        folder, "teacher", identity, shape, np.float16, compute, TRAJECTORIES_AT_ONCE, report
-    )
+    at_once = recipe.run.batch_size
+    nodes = kept.array(folder, "teacher", identity, shape, np.float16, compute, at_once, report)
     return Trajectories(nodes, captions, states)
 
 

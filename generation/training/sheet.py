@@ -17,6 +17,7 @@ MARGIN_PX = 4
 LABEL_PX = 14
 BATCH = 8
 COLUMNS = 8
+LEAST_CELL_PX = 128
 
 
 def of(
@@ -66,19 +67,21 @@ def draw(
 
 
 def grid(pictures: Sequence[Image.Image], labels: Sequence[str], columns: int) -> Image.Image:
-    """Arrange pictures row by row, each above its label.
+    """Arrange pictures row by row, each above its label; small ones are enlarged to fit it.
 
     Args:
         pictures: All of one size.
         labels: One a picture.
     """
-    width, height = pictures[0].size
+    factor = -(-LEAST_CELL_PX // pictures[0].width)
+    width, height = pictures[0].width * factor, pictures[0].height * factor
     cell_width, cell_height = width + MARGIN_PX, height + LABEL_PX + MARGIN_PX
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * cell_width, rows * cell_height), "white")
     pen = ImageDraw.Draw(sheet)
     for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         left, top = number % columns * cell_width, number // columns * cell_height
-        sheet.paste(picture, (left, top))
+        enlarged = picture.resize((width, height), Image.Resampling.NEAREST)
+        sheet.paste(enlarged, (left, top))
         pen.text((left + 2, top + height), label, fill="black")
     return sheet

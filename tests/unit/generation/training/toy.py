@@ -22,7 +22,7 @@ SHAPES = ("circle", "square")
 LOOKS = ("solid", "outlined")
 
 
-RUN = Run(steps=30, batch_size=16, threads=1, log_every=5, ema_decay=0.9)
+RUN = Run(steps=20, batch_size=8, threads=1, log_every=4, ema_decay=0.9)
 DIFFUSION = DiffusionRecipe(
     name="toy",
     title="Toy",
