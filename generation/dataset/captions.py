@@ -13,6 +13,12 @@ MASS_NOUNS = frozenset({
     "smoke", "sleet", "drizzle", "soap", "confetti", "sake", "tofu", "dust", "luggage", "clothing",
     "o'clock", "thirty",
 })  # fmt: skip
+# Word lists tie groups of people to things; asking for people must not draw a rainbow or a moon.
+GROUPS_OF_PEOPLE = frozenset({
+    "arab", "asian", "buddhist", "christian", "disabled", "gay", "gypsy", "hindu", "homosexual",
+    "islam", "islamic", "jew", "jewish", "lesbian", "lgbt", "lgbtq", "muslim", "pride", "queer",
+    "ramadan", "trans", "transgender",
+})  # fmt: skip
 VOWEL_SOUNDS = re.compile(r"(?!uni|use|ufo|euro|one\b|u-|u\b)[aeiou]|hour|honest", re.IGNORECASE)
 HAS_ARTICLE = re.compile(r"(?:an?|the|some|my|your|two|three|many|several)\s", re.IGNORECASE)
 # What follows one of these tells more about the thing and does not name it.
@@ -39,7 +45,7 @@ def with_article(name: str) -> str:
 def unambiguous_tags(
     tags: Iterable[tuple[str, Sequence[str]]], limit: int
 ) -> dict[str, tuple[str, ...]]:
-    """Return, for each concept, tags that no other concept carries.
+    """Return, for each concept, tags that no other concept carries and that name no people.
 
     "fruit" would teach that any fruit may be drawn; "hog" can only mean the boar.
 
@@ -50,6 +56,7 @@ def unambiguous_tags(
     of_concept = dict(tags)
     count = Counter(tag for each in of_concept.values() for tag in set(each))
     words = {word for concept in of_concept for word in concept.lower().split()}
+    words |= GROUPS_OF_PEOPLE
     return {
         concept: tuple(tag for tag in each if count[tag] == 1 and tag not in words)[:limit]
         for concept, each in of_concept.items()

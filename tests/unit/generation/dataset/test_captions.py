@@ -63,3 +63,8 @@ def test_tag_of_two_concepts_speaks_for_neither() -> None:
 def test_tag_of_one_concept_in_two_looks_still_speaks_for_it() -> None:
     tags = unambiguous_tags([("boar", ("hog",)), ("boar", ("hog",))], limit=3)
     assert tags == {"boar": ("hog",)}
+
+
+def test_no_group_of_people_stands_for_a_thing() -> None:
+    tags = unambiguous_tags([("rainbow", ("gay", "arc")), ("crescent moon", ("ramadan",))], limit=2)
+    assert tags == {"rainbow": ("arc",), "crescent moon": ()}
