@@ -78,10 +78,10 @@ def styles(dataset: Dataset) -> dict[str, str]:
 def pipeline(
     unet: UNet2DConditionModel, vae: AutoencoderTiny, scheduler: DPMSolverMultistepScheduler
 ) -> StableDiffusionPipeline:
-    """Return the stock pipeline around trained parts."""
+    """Return the stock pipeline around trained parts, on the denoiser's device."""
     text_encoder, tokenizer = load_text_encoder()
     made = StableDiffusionPipeline(
-        vae=vae,
+        vae=vae.to(unet.device),
         text_encoder=text_encoder.to(unet.device),
         tokenizer=tokenizer,
         unet=unet,

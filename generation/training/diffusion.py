@@ -156,13 +156,14 @@ def train(work: Work, recipe: DiffusionRecipe, report: Progress) -> DiffusionSum
         TrainingStopped: The autoencoder is missing, or training cannot go on.
     """
     dataset = stored.load(work.data)
+    described = about(recipe, dataset)  # before an hour is spent on what cannot be exported
     prepared = prepare(work, recipe, dataset, report)
     outcome = prepared.loop.run(report)
     out = work.checkpoint(KIND)
     checkpoint.export(
         out,
         KIND,
-        about(recipe, dataset),
+        described,
         prepared.unet,
         prepared.vae,
         noising.scheduler(recipe.prediction),
@@ -230,8 +231,18 @@ def prepare(work: Work, recipe: DiffusionRecipe, dataset: Dataset, report: Progr
 
 
 def about(recipe: DiffusionRecipe, dataset: Dataset) -> checkpoint.About:
-    """Return what the exported checkpoint says of itself."""
+    """Return what the exported checkpoint says of itself.
+
+    Raises:
+        TrainingStopped: The default style is no look that is trained.
+    """
     styles = checkpoint.styles(dataset)
+    if not styles or (recipe.default_style and recipe.default_style not in styles):
+        raise TrainingStopped(
+            f"default_style {recipe.default_style!r} is not one of the looks with training"
+            f" pictures: {', '.join(styles) or 'none'}; correct it in the recipe, or the splitting"
+            " of the dataset"
+        )
     return checkpoint.About(
         name=recipe.name,
         title=recipe.title,

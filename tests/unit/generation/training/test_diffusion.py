@@ -91,6 +91,13 @@ def test_overfitting_ends_the_run_and_keeps_the_best_weights(work: Work) -> None
     assert min(measured) == measured[-3]
 
 
+def test_unknown_default_style_is_refused_before_training(work: Work) -> None:
+    recipe = dataclasses.replace(toy.DIFFUSION, default_style="oil")
+    with pytest.raises(TrainingStopped, match=r"'oil' is not one of .*solid, outlined"):
+        diffusion.train(work, recipe, silent)
+    assert not work.run("diffusion").exists()
+
+
 def test_missing_autoencoder_says_what_to_train_first(tmp_path: Path) -> None:
     work = Work(tmp_path, "tiny")
     dataset = toy.write_dataset(work)
