@@ -29,6 +29,7 @@ MEASURE_BATCH = 64
 SHEET_PICTURES, SHEET_COLUMNS, SHEET_SIDE_PX = 24, 6, 128
 FIRST_SCALE, HIGHEST_SCALE = 1 / 0.07, 100.0  # CLIP's
 CHANNELS_PER_GROUP = 8
+STYLE_STAGES, LOOK_HIDDEN = 2, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +81,31 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module,
     )
 
 
+class _LookHead(nn.Module):
+    """Tells looks apart by the statistics of fine maps, which do not know what is shown.
+
+    With everything to look at, a few hundred pictures are told apart by heart, concept by concept.
+
+    Args:
+        size: Of the statistics, the last of the features.
+    """
+
+    def __init__(self, size: int, looks: int) -> None:
+        super().__init__()
+        self.size = size
+        self.layers = nn.Sequential(
+            nn.Linear(size, LOOK_HIDDEN), nn.SiLU(), nn.Linear(LOOK_HIDDEN, looks)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features[:, -self.size :])
+
+
 class Scorer(ModelMixin, ConfigMixin):
     """Pictures and captions in one space, and which look a picture has.
+
+    A picture's features are the mean of the coarsest map, which tells what it shows, and the mean
+    and deviation of the channels of the finest maps, which tell how it is drawn.
 
     The text side is the frozen shipped sentence encoder, which is not part of the weights, and a
     learned projection. Pictures are float, (n, 3, height, width) in [-1, 1].
@@ -101,7 +125,8 @@ class Scorer(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         self.side_px, self.looks = side_px, tuple(looks)
-        self.feature_size = widths[-1]
+        style_size = 2 * sum(widths[:STYLE_STAGES])
+        self.feature_size = widths[-1] + style_size
         self.trunk = nn.ModuleList(
             nn.Sequential(
                 *_convolution(before, width, stride=2), *(_Residual(width) for _ in range(blocks))
@@ -110,7 +135,7 @@ class Scorer(ModelMixin, ConfigMixin):
         )
         self.picture_head = nn.Linear(self.feature_size, embedding_size)
         self.text_head = nn.Linear(sentences.SIZE, embedding_size)
-        self.look_head = nn.Linear(self.feature_size, len(looks))
+        self.look_head = _LookHead(style_size, len(looks))
         self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
 
     @property
@@ -128,13 +153,16 @@ class Scorer(ModelMixin, ConfigMixin):
         return maps
 
     def features(self, pictures: Tensor) -> Tensor:
-        """Return what the metrics compare: the trunk's mean over the picture, float32 (n, d)."""
+        """Return what the metrics compare, float32 (n, feature size)."""
         side = (self.side_px, self.side_px)
         if pictures.shape[-2:] != side:
             pictures = functional.interpolate(
                 pictures.float(), side, mode="bilinear", antialias=True
             )
-        return self.stages(pictures)[-1].mean((2, 3)).float()
+        maps = [each.float() for each in self.stages(pictures)]
+        means = [each.mean((2, 3)) for each in (maps[-1], *maps[:STYLE_STAGES])]
+        deviations = [each.std((2, 3)) for each in maps[:STYLE_STAGES]]
+        return torch.cat([*means, *deviations], 1)
 
     def embed_features(self, features: Tensor) -> Tensor:
         """Return unit vectors of pictures, float32 (n, embedding size)."""
