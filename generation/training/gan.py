@@ -24,7 +24,7 @@ from generation.training.perceptual import open_eye
 from generation.training.work import Work
 
 SHEET = "sheet.png"
-SHEET_COLUMNS, SHEET_SIDE_PX, SHEET_SEED = 8, 96, 1
+SHEET_COLUMNS, SHEET_SEED = 8, 1
 VALIDATION_PICTURES = 256
 
 
@@ -179,7 +179,7 @@ def measure(training: GanTraining) -> dict[str, float]:
     """
     gan, found = training.gan, []
     for every in (training.held_out, training.seen):
-        rows = _spread(every, VALIDATION_PICTURES)
+        rows = _spread(every, min(len(every), VALIDATION_PICTURES))
         shown = plain(training.dataset, rows, gan.side_px, training.at.device)
         shown = shown.to(gan.encoder.dtype, memory_format=torch.channels_last)
         states = training.captions.plain_states(rows).to(shown.dtype)
@@ -196,26 +196,26 @@ def draw_sheet(training: GanTraining, prompts: Sequence[str]) -> Image.Image:
     gan, dataset, columns = training.gan, training.dataset, SHEET_COLUMNS
     rows = training.held_out if len(training.held_out) else training.seen
     rows = _spread(rows, columns)
-    rows = rows[torch.arange(columns) % len(rows)]
-    texts = [*prompts, *(plain_caption(dataset, row) for row in rows.tolist())]
-    texts = texts[: len(texts) // columns * columns]
+    count = -(-len(prompts) // columns) * columns  # whole rows; a short list comes again, reseeded
+    texts = [prompts[number % len(prompts)] for number in range(count)]
+    seeds = [SHEET_SEED + number // len(prompts) for number in range(count)]
+    texts += [plain_caption(dataset, row) for row in rows.tolist()]
+    seeds += [SHEET_SEED] * columns
     real = to_pictures(plain(dataset, rows, gan.side_px))
     latents = gan.invert(real)
     shares = torch.linspace(0, 1, columns).tolist()
     blends = torch.stack([torch.lerp(latents[0], latents[-1], share) for share in shares])
     pictures = [
-        *gan.draw(texts, [SHEET_SEED] * len(texts)),
+        *gan.draw(texts, seeds),
         *real,
         *gan.from_latent(latents),
         *gan.from_latent(blends),
     ]
     labels = [*texts, *["unseen"] * columns, *["rebuilt"] * columns]
     labels += [f"blend {share:.2f}" for share in shares]
-    size = (SHEET_SIDE_PX, SHEET_SIDE_PX)
-    images = [Image.fromarray(each).resize(size, Image.Resampling.BICUBIC) for each in pictures]
-    return sheet.grid(images, labels, columns)
+    return sheet.grid([Image.fromarray(each) for each in pictures], labels, columns)
 
 
-def _spread(rows: Tensor, most: int) -> Tensor:
-    """Return some rows evenly over the looks and concepts, which lie one after another."""
-    return rows[:: -(-len(rows) // most)]
+def _spread(rows: Tensor, count: int) -> Tensor:
+    """Return so many rows evenly over the looks and concepts, which lie one after another."""
+    return rows[torch.arange(count) * len(rows) // count]
