@@ -17,8 +17,9 @@ from generation.dataset import stored
 from generation.dataset.augment import Augmentation
 from generation.dataset.stored import Dataset, Split
 from generation.progress import Progress
-from generation.training import checkpoint, conditions, latents, noising, sheet
+from generation.training import checkpoint, conditions, denoiser, latents, noising, sheet
 from generation.training.conditions import Captions, Wording
+from generation.training.denoiser import Network
 from generation.training.latents import Latents
 from generation.training.loop import (
     Loop,
@@ -37,28 +38,6 @@ VELOCITY = "velocity"
 HELD_OUT_SHARE = 0.05
 VALIDATION_LEVELS = (0.15, 0.35, 0.55, 0.75, 0.95)
 MOST_VALIDATED = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """Size of the UNet.
-
-    Attributes:
-        block_out_channels: Channels at latent size, half, quarter and so on.
-        attention: Which of those levels look at the caption's words.
-        norm_num_groups: Must divide every number of channels.
-        heads: Of every attention.
-    """
-
-    block_out_channels: tuple[int, ...] = (64, 128, 224)
-    attention: tuple[bool, ...] = (False, False, True)
-    layers_per_block: int = 1
-    norm_num_groups: int = 16
-    heads: int = 8
-
-    def __post_init__(self) -> None:
-        if len(self.attention) != len(self.block_out_channels):
-            raise ValueError("attention needs one entry for each of block_out_channels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +183,8 @@ def prepare(work: Work, recipe: DiffusionRecipe, dataset: Dataset, report: Progr
     captions = conditions.prepare(
         folder, dataset, encoded, recipe.wording, placement.device, report
     )
-    unet = create(recipe, encoded)
+    *_, channels, _, side = encoded.values.shape
+    unet = denoiser.create(recipe.network, channels, side, recipe.run.seed)
     player = Player(
         name=KIND,
         modules={"unet": unet},
@@ -288,37 +268,6 @@ def split(
 
 def _lot(key: str) -> bytes:
     return hashlib.sha256(f"validation\0{key}".encode()).digest()
-
-
-def create(recipe: DiffusionRecipe, encoded: Latents) -> UNet2DConditionModel:
-    """Return an untrained UNet.
-
-    A caption enters twice: word by word through cross-attention at the coarse levels, and pooled
-    into the time embedding (`addition_embed_type="text"`), which modulates every block. Without
-    the second path the fine levels, which have no attention, would not know what they draw.
-    """
-    shape = recipe.network
-    channels, side = encoded.values.shape[2], encoded.values.shape[-1]
-    down = ["CrossAttnDownBlock2D" if has else "DownBlock2D" for has in shape.attention]
-    up = ["CrossAttnUpBlock2D" if has else "UpBlock2D" for has in reversed(shape.attention)]
-    with torch.random.fork_rng():
-        torch.random.manual_seed(recipe.run.seed)  # initial weights only, forked
-        return UNet2DConditionModel(
-            sample_size=side,
-            in_channels=channels,
-            out_channels=channels,
-            block_out_channels=shape.block_out_channels,
-            layers_per_block=shape.layers_per_block,
-            down_block_types=tuple(down),
-            up_block_types=tuple(up),
-            norm_num_groups=shape.norm_num_groups,
-            cross_attention_dim=conditions.FEATURES,
-            # The argument is misnamed in diffusers: for this class it counts the heads.
-            attention_head_dim=shape.heads,
-            addition_embed_type="text",
-            addition_embed_type_num_heads=shape.heads,
-            resnet_time_scale_shift="scale_shift",
-        )
 
 
 def _losses(

@@ -11,6 +11,7 @@ from generation.dataset.augment import Augmentation
 from generation.dataset.stored import Split
 from generation.progress import silent
 from generation.training import diffusion, latents, manifest
+from generation.training.denoiser import Network
 from generation.training.latents import Latents
 from generation.training.loop import TrainingStopped
 from generation.training.noising import PREDICTIONS
@@ -162,4 +163,4 @@ def test_impossible_recipe_is_refused(wrong: dict[str, object], words: str) -> N
 
 def test_network_needs_to_know_of_each_level_whether_it_looks_at_words() -> None:
     with pytest.raises(ValueError, match="one entry for each"):
-        diffusion.Network(block_out_channels=(16, 32, 32), attention=(True, False))
+        Network(block_out_channels=(16, 32, 32), attention=(True, False))

@@ -9,7 +9,7 @@ from diffusers import DPMSolverMultistepScheduler
 
 from generation import checkpoints
 from generation.progress import silent
-from generation.training import checkpoint, conditions, diffusion, distill, noising
+from generation.training import checkpoint, conditions, diffusion, distill, noising, trajectories
 from generation.training.distill import DistillRecipe, DistillSummary
 from generation.training.loop import TrainingStopped
 from generation.training.noising import PREDICTIONS
@@ -84,7 +84,7 @@ def test_pipeline_takes_the_steps_that_were_trained(work: Work, summary: Distill
     )
     states = conditions.Encoder(torch.device("cpu"))([prompt]).float()
     with torch.no_grad():
-        walked = distill.walk(pipe.unet, pipe.scheduler, noise, states, 2)
+        walked = trajectories.walk(pipe.unet, pipe.scheduler, noise, states, 2)
     assert len(stops) == 2
     for drawn, trained in zip(stops, walked[1:], strict=True):
         torch.testing.assert_close(drawn, trained, rtol=0, atol=5e-3)
@@ -103,7 +103,7 @@ def test_guided_walk_is_what_the_pipeline_draws_with_guidance(work: Work) -> Non
     ).images
     encode = conditions.Encoder(torch.device("cpu"))
     with torch.no_grad():
-        walked = distill.walk(
+        walked = trajectories.walk(
             pipe.unet, pipe.scheduler, noise, encode([prompt]).float(), 4, 2.0, encode([""]).float()
         )
     torch.testing.assert_close(drawn, walked[-1], rtol=0, atol=1e-2)

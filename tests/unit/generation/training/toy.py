@@ -11,7 +11,8 @@ from generation.dataset import stored
 from generation.dataset.stored import Dataset, Row, Split
 from generation.training import manifest
 from generation.training.conditions import Wording
-from generation.training.diffusion import DiffusionRecipe, Network
+from generation.training.denoiser import Network
+from generation.training.diffusion import DiffusionRecipe
 from generation.training.loop import Run
 from generation.training.optimizers import Optimizer, Schedule
 from generation.training.work import Work
