@@ -11,9 +11,9 @@ grids, Salimans and Ho, Progressive Distillation, arXiv 2202.00512. Unlike there
 one, because the teacher's way is kept at every stop, and the student meets its own errors.
 
 Tried on toy drawings, two steps, distance to the teacher before 0.17: multistep consistency (Heek
-et al., arXiv 2403.06807) reached 0.10 in 120 steps of the same cost and 0.09 in 360, this 0.06 in 120. Stopping anywhere
-(`path` weighed 0) reached 0.05, but then a picture to start from (`strength`) is no state that the
-student knows.
+et al., arXiv 2403.06807) reached 0.10 in 120 steps of the same cost and 0.09 in 360; this reached
+0.06 in 120. Stopping anywhere (`path` weighed 0) reached 0.05, but then a picture to start from
+(`strength`) is no state that the student knows.
 """
 
 import math
