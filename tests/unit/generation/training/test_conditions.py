@@ -1,6 +1,7 @@
 """Captions say what their picture shows, in the states that the pipeline draws with."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -36,8 +37,13 @@ def captions(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Capt
     return conditions.prepare(folder, dataset, two_views(), wording, CPU, silent)
 
 
+@functools.cache
+def encoder() -> conditions.Encoder:
+    return conditions.Encoder(CPU)
+
+
 def states_of(text: str) -> torch.Tensor:
-    return conditions.Encoder(CPU)([text])[0]
+    return encoder()([text])[0]
 
 
 @pytest.mark.parametrize(
