@@ -4,19 +4,19 @@ import copy
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderTiny
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from generation.dataset.augment import Augmentation, plain, varied
+from generation.dataset.augment import plain
 from generation.dataset.stored import Dataset, Split, load
 from generation.progress import Progress
-from generation.training import autoencoding, discriminator, manifest, sheet
+from generation.training import autoencoding, manifest, sheet
 from generation.training.autoencoding import (
     Posterior,
     VaeFigures,
@@ -29,95 +29,25 @@ from generation.training.autoencoding import (
     scale_encoder,
     standardised,
 )
-from generation.training.discriminator import Critic, adversarial_loss, critic_losses
+from generation.training.lessons import Lessons, Terms
 from generation.training.loop import (
     Loop,
     Placement,
-    Player,
-    Run,
     TrainingStopped,
-    generator_at,
     place,
 )
-from generation.training.optimizers import Optimizer, Schedule
 from generation.training.perceptual import open_eye, perceptual_distance
 from generation.training.scorer import KIND as SCORER
 from generation.training.scorer import Scorer
+from generation.training.vae_recipe import VaeRecipe
 from generation.training.work import Work
 
 KIND = "vae"
 DECODER_FOLDER = "decoder"
 CONFIG = "config.json"
 SHEET = "sheet.png"
-TERMS = ("pixels", "edges", "kl", "perceptual", "adversarial")
-MOST_HELD_OUT, MOST_NORMALISED, SCALE_BATCHES = 256, 4096, 16
+MOST_HELD_OUT, MOST_NORMALISED = 256, 4096
 SHEET_PICTURES, SHEET_COLUMNS, SHEET_SIDE_PX = 12, 8, 128
-
-Terms = dict[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecoderPhase:
-    """Training the decoder alone, afterwards, on latents that no longer change.
-
-    Attributes:
-        steps: 0 leaves this phase out.
-        crop_px: Side of the crops; 0 takes whole pictures, as the decoder will draw them.
-    """
-
-    steps: int = 0
-    batch_size: int = 8
-    crop_px: int = 0
-    optimizer: Optimizer = field(default_factory=Optimizer)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VaeRecipe:
-    """How to train the autoencoder.
-
-    Attributes:
-        side_px: Side of the pictures, a multiple of what the blocks divide it by.
-        crop_px: Side of the crops it learns from; 0 takes whole pictures.
-        width: Channels of every layer.
-        latent_channels: Channels of the latents.
-        encoder_blocks, decoder_blocks: Residual blocks of each stage; each but the first halves,
-            or each but the last doubles the side.
-        deviation: First standard deviation of the posterior in every channel.
-        terms: Weights of `pixels` and `edges` (see `picture_losses`), `kl`, `perceptual` (needs a
-            trained scorer) and `adversarial`.
-        critic: The discriminator, where `adversarial` has a weight.
-        decoder: Further training of the decoder alone.
-    """
-
-    side_px: int
-    crop_px: int = 0
-    width: int = 32
-    latent_channels: int = 8
-    encoder_blocks: tuple[int, ...] = (0, 2, 3, 3)
-    decoder_blocks: tuple[int, ...] = (4, 4, 3, 1)
-    deviation: float = 0.05
-    terms: Mapping[str, float]
-    critic: Critic = field(default_factory=Critic)
-    decoder: DecoderPhase = field(default_factory=DecoderPhase)
-    run: Run = field(default_factory=Run)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Schedule = field(default_factory=Schedule)
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        if len(self.encoder_blocks) != len(self.decoder_blocks):
-            raise ValueError("encoder_blocks and decoder_blocks must be as many")
-        for name in (*self.terms, *(() if self.terms.get("pixels") else ("?",))):
-            if name not in TERMS:
-                raise ValueError(f"terms must weigh pixels, and know {list(TERMS)}; got {name!r}")
-        for name, side in (("side_px", self.side_px), ("crop_px", self.crop_px)):
-            if side % self.pixels_a_latent:
-                raise ValueError(f"{name} must be a multiple of {self.pixels_a_latent}")
-
-    @property
-    def pixels_a_latent(self) -> int:
-        """Side of the square that one latent stands for."""
-        return int(2 ** (len(self.encoder_blocks) - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,98 +73,6 @@ class VaeSummary:
             f"{self.checkpoint}: rebuilds pictures at {self.figures.psnr_db:.1f} dB, with"
             f" {self.figures.sharpness:.0%} of their sharpness, after {self.steps} steps"
         )
-
-
-class Lessons:
-    """What the autoencoder learns from in one phase, and what it is told about its drawings.
-
-    Args:
-        rows: Row numbers to learn from, int64.
-        crop_px: Side of the crops; 0 takes whole pictures.
-        rebuild_noisily: Pictures and chance to rebuilt pictures, and loss terms of its own.
-        terms: Weights of the terms of this phase.
-        eye: The scorer, where `perceptual` has a weight.
-        seed: Of everything drawn by lot.
-    """
-
-    def __init__(
-        self,
-        recipe: VaeRecipe,
-        dataset: Dataset,
-        rows: Tensor,
-        at: Placement,
-        crop_px: int,
-        rebuild_noisily: Callable[[Tensor, torch.Generator], tuple[Tensor, Terms]],
-        terms: Mapping[str, float],
-        eye: Scorer | None,
-        seed: int,
-    ) -> None:
-        self._recipe, self._dataset, self._rows, self._at = recipe, dataset, rows, at
-        self._crop_px, self._rebuild, self._seed = crop_px, rebuild_noisily, seed
-        self._terms = {name: weight for name, weight in terms.items() if weight}
-        self._eye = eye
-        self._critic = discriminator.create(recipe.critic.widths, seed)
-        self._pair: tuple[Tensor, Tensor] | None = None
-
-    def players(self, modules: Mapping[str, nn.Module], optimizer: Optimizer) -> list[Player]:
-        """Return the autoencoder, and its critic where the recipe has one."""
-        schedule, critic = self._recipe.schedule, self._recipe.critic
-        players = [Player(KIND, modules, self._losses, self._terms, optimizer, schedule)]
-        if "adversarial" in self._terms:
-            own = {"critic": self._critic}
-            players.append(
-                Player("critic", own, self._critic_losses, critic.terms, critic.optimizer, schedule)
-            )
-        return players
-
-    def _losses(self, step: int, count: int) -> Terms:
-        generator = generator_at(self._seed, step)
-        targets = self._targets(count, generator)
-        drawn, terms = self._rebuild(targets, generator)
-        terms = {**terms, **picture_losses(drawn, targets)}
-        if self._eye:
-            terms["perceptual"] = perceptual_distance(self._eye, drawn, targets)
-        if "adversarial" in self._terms and step >= self._recipe.critic.starts_at:
-            terms["adversarial"] = adversarial_loss(self._critic, targets, drawn)
-            self._pair = targets, drawn.detach()
-        return {name: terms[name] for name in self._terms if name in terms}
-
-    def _critic_losses(self, step: int, count: int) -> Terms:
-        """Judge what the autoencoder drew in its turn just before: drawing again costs most."""
-        if self._pair is None:
-            return {}
-        targets, drawn = self._pair
-        self._pair = None
-        return critic_losses(self._critic, targets[:count], drawn[:count])
-
-    @torch.no_grad()
-    def latent_scale(self, encoder: nn.Module) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of each channel over such batches as it learns from.
-
-        Args:
-            encoder: Computes in the run's format or in float32.
-        """
-        dtype = next(encoder.parameters()).dtype
-        batches = (
-            self._targets(self._recipe.run.batch_size, generator_at(self._seed + 1, number))
-            for number in range(SCALE_BATCHES)
-        )
-        return channel_statistics(encoder(targets.to(dtype)) for targets in batches)
-
-    def _targets(self, count: int, generator: torch.Generator) -> Tensor:
-        side, crop = self._recipe.side_px, self._crop_px
-        rows = self._rows[torch.randint(len(self._rows), (count,), generator=generator)]
-        pictures, _ = varied(
-            self._dataset, rows, side, self._recipe.augmentation, generator, self._at.device
-        )
-        if crop:
-            corners = torch.randint(side - crop + 1, (count, 2), generator=generator).tolist()
-            cropped = [
-                picture[:, top : top + crop, left : left + crop]
-                for picture, (top, left) in zip(pictures, corners, strict=True)
-            ]
-            pictures = torch.stack(cropped)
-        return pictures.to(self._at.dtype, memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True, slots=True)

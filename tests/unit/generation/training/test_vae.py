@@ -27,7 +27,8 @@ from generation.training.discriminator import Critic
 from generation.training.loop import Run
 from generation.training.manifest import CheckpointMissing
 from generation.training.optimizers import Optimizer, Schedule
-from generation.training.vae import DecoderPhase, VaeRecipe, VaeSummary
+from generation.training.vae import VaeSummary
+from generation.training.vae_recipe import DecoderPhase, VaeRecipe
 from generation.training.work import Work
 from tests.unit.generation.training.drawings import SIDE_PX, write_dataset
 from tests.unit.generation.training.test_scorer import RECIPE as SCORER_RECIPE
