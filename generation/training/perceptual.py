@@ -1,7 +1,7 @@
 """How different two pictures look to a trained scorer, rather than pixel by pixel."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from generation.training.loop import Placement
@@ -19,7 +19,9 @@ def open_eye(work: Work, at: Placement) -> Scorer:
         CheckpointMissing: The scorer was not trained yet, or is damaged.
     """
     scorer = read(work.checkpoint(KIND)).requires_grad_(requires_grad=False)
-    return scorer.to(device=at.device, dtype=at.dtype, memory_format=torch.channels_last)
+    # Torch's own `to`: diffusers' warns of modules to keep in float32, of which there are none.
+    nn.Module.to(scorer, device=at.device, dtype=at.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return scorer
 
 
 def perceptual_distance(scorer: Scorer, pictures: Tensor, targets: Tensor) -> Tensor:
