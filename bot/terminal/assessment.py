@@ -23,7 +23,7 @@ from bot.terminal.training import (
 if TYPE_CHECKING:
     from generation.assessment.report import SummaryRow
     from generation.metrics.comparisons import ShownPicture
-    from generation.training.work import Work
+    from generation.recipes.work import Work
 
 LEAST_COLUMNS = 110
 
@@ -57,7 +57,7 @@ def assess(
 ) -> None:
     """Measure a checkpoint beside real, shuffled and untrained ones, or let people judge."""
     require_extra()
-    from generation.training.work import Work
+    from generation.recipes.work import Work
 
     place = Work(work, preset)
     pages = out or place.run("human")

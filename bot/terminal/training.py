@@ -62,7 +62,7 @@ def build(
     require_extra()
     from generation.dataset import build as building
     from generation.dataset.recipe import DataRecipe
-    from generation.training.work import Work
+    from generation.recipes.work import Work
 
     names = frozenset(source or ())
     with told_errors(), Bars() as bars:
@@ -90,8 +90,8 @@ def train(
 ) -> None:
     """Train one part by its recipe, going on where an earlier run was stopped."""
     require_extra()
+    from generation.recipes.work import Work
     from generation.training import chain, loop
-    from generation.training.work import Work
 
     with told_errors(), Bars() as bars:
         place = Work(work, preset)

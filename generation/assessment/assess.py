@@ -22,8 +22,8 @@ from generation.dataset.stored import Dataset
 from generation.device import DeviceChoice, name_of
 from generation.metrics.fidelity import psnr
 from generation.progress import Progress, silent
+from generation.recipes.work import Work
 from generation.training import manifest, scorer
-from generation.training.work import Work
 
 UNTRAINED_SEED = 1
 OF_DRAWING = ("diversity-scorer", "memorisation-scorer", "memorisation-pixels")

@@ -13,7 +13,7 @@ from generation.assessment.prompts import Group, choose
 from generation.assessment.samplers import AssessmentError, Reconstruction
 from generation.dataset import stored
 from generation.progress import Progress
-from generation.training.work import Work
+from generation.recipes.work import Work
 
 BATCH = 8
 

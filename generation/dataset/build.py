@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from generation.dataset import arrays, attribution, clean, raster, rows, shards, stored, words
 from generation.dataset.packages import Credit, fetch_npm, room
-from generation.dataset.recipe import DataRecipe, Place, Source
+from generation.dataset.recipe import DataRecipe, Source
 from generation.dataset.shards import Shard
 from generation.dataset.sources import collect, folder
 from generation.dataset.sources.drawing import Collected
@@ -24,6 +24,7 @@ from generation.dataset.stored import Dataset, DatasetError
 from generation.dataset.summary import DROPPED, PAGE, DatasetSummary
 from generation.dataset.words import WordList
 from generation.progress import Progress
+from generation.recipes.work import Work
 
 DRAWN = "drawn"
 CREDITS = "credits.json"
@@ -35,7 +36,7 @@ BLOCK = 256
 
 
 def build(
-    work: Place, recipe: DataRecipe, report: Progress, only: Collection[str] = ()
+    work: Work, recipe: DataRecipe, report: Progress, only: Collection[str] = ()
 ) -> DatasetSummary:
     """Build the dataset of a recipe into the work folder, unless it is already there.
 
@@ -110,7 +111,7 @@ def _names(source: Source) -> set[str]:
 
 
 def _build(
-    work: Place, recipe: DataRecipe, sources: Sequence[Source], fingerprint: str, report: Progress
+    work: Work, recipe: DataRecipe, sources: Sequence[Source], fingerprint: str, report: Progress
 ) -> None:
     word_list = _word_list(work, recipe)
     drawn = _draw(work, recipe, sources, word_list, report)
@@ -149,14 +150,14 @@ def _build(
     _forget_all_but(work.data / DRAWN, [shard.directory for shard in drawn])
 
 
-def _word_list(work: Place, recipe: DataRecipe) -> WordList:
+def _word_list(work: Work, recipe: DataRecipe) -> WordList:
     if not recipe.words.package:
         return WordList()
     return words.read(fetch_npm(recipe.words, work.packages), recipe.concepts)
 
 
 def _draw(
-    work: Place,
+    work: Work,
     recipe: DataRecipe,
     sources: Sequence[Source],
     word_list: WordList,
@@ -238,7 +239,7 @@ def _is_built(directory: Path, fingerprint: str) -> bool:
         return False
 
 
-def _fingerprint(work: Place, recipe: DataRecipe, sources: Sequence[Source]) -> str:
+def _fingerprint(work: Work, recipe: DataRecipe, sources: Sequence[Source]) -> str:
     """Return the SHA-256 of everything the pictures and captions depend on."""
     words_depend_on = [
         recipe.captions,
@@ -253,7 +254,7 @@ def _fingerprint(work: Place, recipe: DataRecipe, sources: Sequence[Source]) -> 
     return _sha256([words_depend_on, drawn])
 
 
-def _drawn_fingerprint(work: Place, recipe: DataRecipe, source: Source) -> str:
+def _drawn_fingerprint(work: Work, recipe: DataRecipe, source: Source) -> str:
     """Return the SHA-256 of what the drawings of one source depend on."""
     files = folder.fingerprint(source, work.root) if source.kind == "folder" else []
     wanted = [

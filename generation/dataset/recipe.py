@@ -2,32 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol
 
 from generation.dataset.clean import Cleaning
 from generation.dataset.split import Splitting
 
 KINDS = ("iconify", "assets", "openclipart", "dicebear", "folder")
-
-
-class Place(Protocol):
-    """Where packages and a dataset lie; `generation.training.work.Work` is one.
-
-    A protocol, because the layers above know this one and not the other way round.
-    """
-
-    @property
-    def root(self) -> Path:
-        """What folders of pictures are relative to."""
-
-    @property
-    def packages(self) -> Path:
-        """Downloaded packages."""
-
-    @property
-    def data(self) -> Path:
-        """The built dataset."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

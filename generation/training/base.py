@@ -19,7 +19,8 @@ from generation.checkpoints import DISTILLED, MANIFEST, Checkpoint, read_checkpo
 from generation.device import DeviceChoice
 from generation.diffusion.loading import open_pipeline, quieten
 from generation.progress import Progress
-from generation.training.loop import Placement, TrainingStopped
+from generation.training.loop import TrainingStopped
+from generation.training.run import Placement
 
 PREDICTIONS = ("epsilon", "v_prediction", "sample", "flow_prediction")
 LEAST_SIGMA = 0.05

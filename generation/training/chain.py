@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from generation.progress import Progress
-from generation.training.work import Work
+from generation.recipes.work import Work
 
 
 class Summary(Protocol):

@@ -17,21 +17,14 @@ from generation.dataset import stored
 from generation.dataset.augment import Augmentation
 from generation.dataset.stored import Dataset, Split
 from generation.progress import Progress
+from generation.recipes.work import Work
 from generation.training import checkpoint, conditions, denoiser, latents, noising, sheet
 from generation.training.conditions import Captions, Wording
 from generation.training.denoiser import Network
 from generation.training.latents import Latents
-from generation.training.loop import (
-    Loop,
-    Placement,
-    Player,
-    Run,
-    TrainingStopped,
-    generator_at,
-    place,
-)
+from generation.training.loop import Loop, Player, TrainingStopped
 from generation.training.optimizers import Optimizer, Schedule
-from generation.training.work import Work
+from generation.training.run import Placement, Run, generator_at, place
 
 KIND: checkpoint.Kind = "diffusion"
 VELOCITY = "velocity"

@@ -34,12 +34,13 @@ from generation.dataset.augment import BACKGROUNDS, WHITE, background_words
 from generation.dataset.captions import styled
 from generation.dataset.stored import Dataset, Split
 from generation.progress import Progress
+from generation.recipes.work import Work
 from generation.training import checkpoint, conditions, kept, manifest, sheet
 from generation.training.conditions import Wording
-from generation.training.loop import Loop, Placement, Player, Run, generator_at, place
+from generation.training.loop import Loop, Player
 from generation.training.optimizers import Optimizer, Schedule
+from generation.training.run import Placement, Run, generator_at, place
 from generation.training.trajectories import Trajectories, walk
-from generation.training.work import Work
 
 KIND: checkpoint.Kind = "distill"
 END, PATH = "end", "path"

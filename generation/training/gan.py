@@ -15,13 +15,14 @@ from generation.dataset.stored import Dataset, DatasetError, Split, load
 from generation.gan import networks
 from generation.gan.model import KIND, Gan, to_pictures
 from generation.progress import Progress
+from generation.recipes.work import Work
 from generation.training import sheet
 from generation.training.contrast import Captions, plain_caption
 from generation.training.gan_recipe import PENALTIES, TERMS, GanRecipe
 from generation.training.gan_turns import Game
-from generation.training.loop import Loop, Placement, Player, place
+from generation.training.loop import Loop, Player
 from generation.training.perceptual import open_eye
-from generation.training.work import Work
+from generation.training.run import Placement, place
 
 SHEET = "sheet.png"
 SHEET_COLUMNS, SHEET_SEED = 8, 1

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from generation.dataset.augment import Augmentation
 from generation.gan.networks import coarsest_side
 from generation.training.differentiable_augmentation import POLICIES
-from generation.training.loop import Run
 from generation.training.optimizers import Optimizer, Schedule
+from generation.training.run import Run
 
 TERMS = ("adversarial", "pixels", "latent", "anchor")  # and "perceptual", which needs a scorer
 PENALTIES = ("r1", "r2")

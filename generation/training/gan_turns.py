@@ -13,9 +13,9 @@ from generation.gan.networks import Discriminator
 from generation.training.contrast import Captions
 from generation.training.differentiable_augmentation import augment
 from generation.training.gan_recipe import GanRecipe
-from generation.training.loop import Placement, generator_at
 from generation.training.perceptual import perceptual_distance
 from generation.training.relativistic import gradient_penalties, pairing_loss
+from generation.training.run import Placement, generator_at
 from generation.training.scorer import Scorer
 
 

@@ -16,9 +16,9 @@ from generation.dataset import augment
 from generation.dataset.augment import Augmentation
 from generation.dataset.stored import Dataset
 from generation.progress import Progress
+from generation.recipes.work import Work
 from generation.training import kept, manifest
-from generation.training.loop import generator_at
-from generation.training.work import Work
+from generation.training.run import generator_at
 
 ROWS_AT_ONCE = 64
 

@@ -10,9 +10,10 @@ from generation.dataset.stored import Dataset
 from generation.training import discriminator
 from generation.training.autoencoding import channel_statistics, picture_losses
 from generation.training.discriminator import adversarial_loss, critic_losses
-from generation.training.loop import Placement, Player, generator_at
+from generation.training.loop import Player
 from generation.training.optimizers import Optimizer
 from generation.training.perceptual import perceptual_distance
+from generation.training.run import Placement, generator_at
 from generation.training.scorer import Scorer
 from generation.training.vae_recipe import VaeRecipe
 

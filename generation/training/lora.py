@@ -17,12 +17,13 @@ from generation.checkpoints import EMBEDDED
 from generation.dataset.captioned import Captioned, read_folder
 from generation.diffusion import files
 from generation.progress import Progress
+from generation.recipes.work import Work
 from generation.training import sheet
 from generation.training.base import Base, Latents, Words, open_base
-from generation.training.loop import Loop, Player, TrainingStopped, generator_at, place
+from generation.training.loop import Loop, Player, TrainingStopped
 from generation.training.lora_export import KIND, export, merge
 from generation.training.lora_recipe import PREDICTION, LoraRecipe
-from generation.training.work import Work
+from generation.training.run import generator_at, place
 
 GALLERY = "gallery"
 SHEET_COLUMNS = 4

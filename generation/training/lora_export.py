@@ -11,8 +11,8 @@ from generation.checkpoints import MANIFEST
 from generation.diffusion import files
 from generation.training import manifest
 from generation.training.base import Base, open_base
-from generation.training.loop import Placement
 from generation.training.lora_recipe import LoraRecipe
+from generation.training.run import Placement
 
 KIND = "lora"
 WEIGHTS = "pytorch_lora_weights.safetensors"

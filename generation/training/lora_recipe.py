@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from generation.dataset.captions import styled
-from generation.training.loop import Run
 from generation.training.optimizers import Optimizer, Schedule
+from generation.training.run import Run
 
 PREDICTION = "prediction"
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from generation.training.loop import Placement
+from generation.recipes.work import Work
+from generation.training.run import Placement
 from generation.training.scorer import KIND, Scorer, read
-from generation.training.work import Work
 
 
 def open_eye(work: Work, at: Placement) -> Scorer:

@@ -16,11 +16,12 @@ from generation.dataset.augment import Augmentation, plain, varied
 from generation.dataset.stored import Dataset, load
 from generation.metrics.retrieval import recall_at_1
 from generation.progress import Progress
+from generation.recipes.work import Work
 from generation.training import manifest, sentences, sheet
 from generation.training.contrast import Captions, contrastive_loss, plain_caption
-from generation.training.loop import Loop, Player, Run, TrainingStopped, generator_at, place
+from generation.training.loop import Loop, Player, TrainingStopped
 from generation.training.optimizers import Optimizer, Schedule
-from generation.training.work import Work
+from generation.training.run import Run, generator_at, place
 
 KIND = "scorer"
 SHEET = "sheet.png"

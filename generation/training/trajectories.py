@@ -9,7 +9,7 @@ from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from torch import Tensor
 
 from generation.training import conditions
-from generation.training.loop import Placement
+from generation.training.run import Placement
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 from generation.dataset.augment import plain
 from generation.dataset.stored import Dataset, Split, load
 from generation.progress import Progress
+from generation.recipes.work import Work
 from generation.training import autoencoding, manifest, sheet
 from generation.training.autoencoding import (
     Posterior,
@@ -30,17 +31,12 @@ from generation.training.autoencoding import (
     standardised,
 )
 from generation.training.lessons import Lessons, Terms
-from generation.training.loop import (
-    Loop,
-    Placement,
-    TrainingStopped,
-    place,
-)
+from generation.training.loop import Loop, TrainingStopped
 from generation.training.perceptual import open_eye, perceptual_distance
+from generation.training.run import Placement, place
 from generation.training.scorer import KIND as SCORER
 from generation.training.scorer import Scorer
 from generation.training.vae_recipe import VaeRecipe
-from generation.training.work import Work
 
 KIND = "vae"
 DECODER_FOLDER = "decoder"

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from generation.dataset.augment import Augmentation
 from generation.training.discriminator import Critic
-from generation.training.loop import Run
 from generation.training.optimizers import Optimizer, Schedule
+from generation.training.run import Run
 
 TERMS = ("pixels", "edges", "kl", "perceptual", "adversarial")
 

@@ -18,8 +18,8 @@ from generation.dataset import stored
 from generation.dataset.stored import Dataset, Row, Split
 from generation.diffusion.loading import quieten
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import chain
-from generation.training.work import Work
 
 SIDE_PX = 64
 CONCEPTS, LOOKS = 24, ("plain", "inverted")

@@ -20,14 +20,14 @@ from generation.dataset.recipe import DataRecipe, Source
 from generation.dataset.split import Splitting
 from generation.dataset.stored import Split
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import diffusion, scorer, vae
 from generation.training.diffusion import DiffusionRecipe, Network
-from generation.training.loop import Run
 from generation.training.manifest import CheckpointMissing
 from generation.training.optimizers import Optimizer, Schedule
+from generation.training.run import Run
 from generation.training.scorer import ScorerRecipe
 from generation.training.vae import VaeRecipe
-from generation.training.work import Work
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

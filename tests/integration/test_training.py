@@ -14,12 +14,12 @@ from generation.device import choose
 from generation.diffusion import loading
 from generation.orders import Order
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.requests import TextToImage, WeightedPrompt
 from generation.results import ImagesDone
 from generation.training import checkpoint, conditions, diffusion, distill
 from generation.training.diffusion import DiffusionSummary
 from generation.training.distill import DistillRecipe
-from generation.training.work import Work
 from tests.unit.generation.training import toy
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import diffusion
 from generation.training.diffusion import DiffusionRecipe
-from generation.training.work import Work
 from tests.unit.generation.training import toy
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.

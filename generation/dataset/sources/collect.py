@@ -5,13 +5,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from generation.dataset.packages import SourceError
-from generation.dataset.recipe import DataRecipe, Place, Source
+from generation.dataset.recipe import DataRecipe, Source
 from generation.dataset.sources import assets, dicebear, folder, iconify, openclipart
 from generation.dataset.sources.drawing import Collected, Drawing
 from generation.dataset.words import WordList
+from generation.recipes.work import Work
 
 
-def collect(source: Source, recipe: DataRecipe, work: Place, words: WordList) -> Collected:
+def collect(source: Source, recipe: DataRecipe, work: Work, words: WordList) -> Collected:
     """Return the drawings of one source that the recipe wants.
 
     Raises:

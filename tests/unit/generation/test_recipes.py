@@ -8,7 +8,7 @@ import pytest
 
 from generation.recipes import reading
 from generation.recipes.reading import RecipeError, read
-from generation.training.work import Work
+from generation.recipes.work import Work
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import pytest
 
 from generation.dataset import stored
 from generation.dataset.stored import Dataset
-from generation.training.work import Work
+from generation.recipes.work import Work
 from tests.unit.generation.assessment import world
 
 

@@ -11,8 +11,8 @@ from generation.assessment.prompts import caption
 from generation.dataset import stored
 from generation.dataset.stored import Dataset
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import scorer
-from generation.training.work import Work
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from generation.assessment import quality
 from generation.assessment.figures import Estimate
 from generation.assessment.samplers import AssessmentError
 from generation.dataset.stored import Dataset
+from generation.recipes.work import Work
 from generation.training import manifest
-from generation.training.work import Work
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

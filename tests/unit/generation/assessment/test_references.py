@@ -9,8 +9,8 @@ from generation.assessment.prompts import Group, choose
 from generation.assessment.references import References
 from generation.dataset.stored import Dataset, Split
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import scorer
-from generation.training.work import Work
 
 AMONG = 20
 COUNTS = {

@@ -12,7 +12,7 @@ from generation.assessment.assess import Assessment, Report, assess
 from generation.assessment.explanations import EXPLANATIONS, explanation_of
 from generation.assessment.figures import DRAWN, REAL, UNTRAINED, Estimate, Figure
 from generation.dataset.stored import Dataset
-from generation.training.work import Work
+from generation.recipes.work import Work
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

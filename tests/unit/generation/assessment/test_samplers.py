@@ -13,8 +13,8 @@ from generation.assessment.samplers import AssessmentError, Diffusion, OnePass, 
 from generation.device import DeviceChoice
 from generation.gan.model import Gan
 from generation.gan.networks import Encoder, Mapping, Synthesis
+from generation.recipes.work import Work
 from generation.training import manifest
-from generation.training.work import Work
 from tests.unit.generation.assessment import world
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.

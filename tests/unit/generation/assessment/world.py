@@ -10,11 +10,11 @@ from PIL import Image, ImageDraw
 from generation.dataset import stored
 from generation.dataset.stored import Dataset, Row, Split
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import checkpoint, scorer
-from generation.training.loop import Run
 from generation.training.noising import scheduler
+from generation.training.run import Run
 from generation.training.scorer import ScorerRecipe
-from generation.training.work import Work
 
 SIDE_PX = 32
 COLOURS = ("red", "green", "blue", "orange", "purple", "black")

@@ -24,7 +24,7 @@ from generation.dataset.shards import ABOUT, FEW
 from generation.dataset.split import Splitting
 from generation.dataset.stored import DatasetError, Split
 from generation.progress import silent
-from generation.training.work import Work
+from generation.recipes.work import Work
 
 SIDE_PX = 32
 SHAPES = ("circle", "square", "bar", "ring")
@@ -211,7 +211,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from generation.dataset.build import build
-from generation.training.work import Work
+from generation.recipes.work import Work
 from tests.unit.generation.dataset.test_build import recipe_of
 
 def tell(stage, done, total, note=""):

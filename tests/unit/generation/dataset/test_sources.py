@@ -19,7 +19,7 @@ from generation.dataset.sources import assets, collect, dicebear, folder, iconif
 from generation.dataset.sources.drawing import Collected
 from generation.dataset.sources.traits import TRAITS, choose
 from generation.dataset.words import Meaning, WordList, squeezed
-from generation.training.work import Work
+from generation.recipes.work import Work
 
 MEANINGS = {
     "1f98a": Meaning(concept="fox"),

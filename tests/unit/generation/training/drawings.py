@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw
 
 from generation.dataset import stored
 from generation.dataset.stored import Dataset, Row, Split
-from generation.training.work import Work
+from generation.recipes.work import Work
 
 SIDE_PX = 32
 LOOKS = ("solid", "outlined")

@@ -10,8 +10,8 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
 from generation import checkpoints
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import checkpoint, diffusion, latents, manifest, noising
-from generation.training.work import Work
 from tests.unit.generation.training import toy
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.

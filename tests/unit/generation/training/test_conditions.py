@@ -9,10 +9,10 @@ import torch
 
 from generation.dataset.stored import Dataset
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import conditions
 from generation.training.conditions import Captions, Wording
 from generation.training.latents import Latents
-from generation.training.work import Work
 from tests.unit.generation.training import toy
 
 CPU = torch.device("cpu")

@@ -10,13 +10,13 @@ import torch
 from generation.dataset.augment import Augmentation
 from generation.dataset.stored import Split
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import diffusion, latents, manifest
 from generation.training.denoiser import Network
 from generation.training.latents import Latents
 from generation.training.loop import TrainingStopped
 from generation.training.noising import PREDICTIONS
 from generation.training.optimizers import Optimizer
-from generation.training.work import Work
 from tests.unit.generation.training import toy
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.

@@ -9,12 +9,12 @@ from diffusers import DPMSolverMultistepScheduler
 
 from generation import checkpoints
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import checkpoint, conditions, diffusion, distill, noising, trajectories
 from generation.training.distill import DistillRecipe, DistillSummary
 from generation.training.loop import TrainingStopped
 from generation.training.noising import PREDICTIONS
 from generation.training.optimizers import Optimizer, Schedule
-from generation.training.work import Work
 from tests.unit.generation.training import toy
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.

@@ -11,12 +11,12 @@ from generation.dataset.stored import Dataset, DatasetError, Split
 from generation.gan import model
 from generation.progress import silent
 from generation.recipes import reading
+from generation.recipes.work import Work
 from generation.training import gan, manifest, scorer
 from generation.training.gan import GanTraining
 from generation.training.gan_recipe import GanRecipe, Sizes
-from generation.training.loop import Run
 from generation.training.optimizers import Optimizer, Schedule
-from generation.training.work import Work
+from generation.training.run import Run
 from tests.unit.generation.training import toy
 
 UNSEEN = frozenset({("red circle", "solid"), ("blue square", "outlined")})

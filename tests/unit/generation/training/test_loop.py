@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from generation.progress import silent
 from generation.training import loop, snapshots
-from generation.training.loop import Loop, Placement, Player, Run, TrainingStopped, generator_at
+from generation.training.loop import Loop, Player, TrainingStopped
 from generation.training.optimizers import OPTIMIZERS, Optimizer, Schedule
+from generation.training.run import Placement, Run, generator_at
 
 BFLOAT16 = Placement(torch.device("cpu"), torch.bfloat16)
 FLOAT32 = Placement(torch.device("cpu"), torch.float32)

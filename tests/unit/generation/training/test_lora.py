@@ -22,12 +22,13 @@ from generation.checkpoints import EMBEDDED, read_checkpoint
 from generation.dataset.captioned import Consented, NotPermitted, write_consents
 from generation.progress import silent
 from generation.recipes import reading
+from generation.recipes.work import Work
 from generation.training import lora, lora_export
 from generation.training.base import alphas_and_sigmas, is_straight, open_base, target
-from generation.training.loop import Run, TrainingStopped, place
+from generation.training.loop import TrainingStopped
 from generation.training.lora_recipe import LoraRecipe
 from generation.training.optimizers import Optimizer, Schedule
-from generation.training.work import Work
+from generation.training.run import Run, place
 from tests.unit.generation.diffusion.conftest import BUILDERS, flow_solver, sd15, unet
 
 # diffusers' DPM solver hands a tensor to NumPy in the old way.

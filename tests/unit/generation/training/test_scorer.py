@@ -10,14 +10,15 @@ from torch import Tensor
 
 from generation.dataset.augment import Augmentation, plain
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import manifest, scorer, sentences
 from generation.training.contrast import NO_LOOK, Captions, Claims, contrastive_loss
-from generation.training.loop import Run, TrainingStopped
+from generation.training.loop import TrainingStopped
 from generation.training.manifest import CheckpointMissing
 from generation.training.optimizers import Optimizer, Schedule
 from generation.training.perceptual import perceptual_distance
+from generation.training.run import Run
 from generation.training.scorer import Scorer, ScorerRecipe, ScorerSummary
-from generation.training.work import Work
 from tests.unit.generation.training.drawings import LOOKS, SIDE_PX, write_dataset
 
 RECIPE = ScorerRecipe(

@@ -12,6 +12,7 @@ from torch import Tensor
 from generation.dataset.augment import Augmentation, plain
 from generation.dataset.stored import Split, load
 from generation.progress import silent
+from generation.recipes.work import Work
 from generation.training import autoencoding, loop, manifest, scorer, vae
 from generation.training.autoencoding import (
     Posterior,
@@ -24,12 +25,11 @@ from generation.training.autoencoding import (
     standardised,
 )
 from generation.training.discriminator import Critic
-from generation.training.loop import Run
 from generation.training.manifest import CheckpointMissing
 from generation.training.optimizers import Optimizer, Schedule
+from generation.training.run import Run
 from generation.training.vae import VaeSummary
 from generation.training.vae_recipe import DecoderPhase, VaeRecipe
-from generation.training.work import Work
 from tests.unit.generation.training.drawings import SIDE_PX, write_dataset
 from tests.unit.generation.training.test_scorer import RECIPE as SCORER_RECIPE
 

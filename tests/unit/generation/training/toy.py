@@ -9,13 +9,13 @@ from PIL import Image, ImageDraw
 
 from generation.dataset import stored
 from generation.dataset.stored import Dataset, Row, Split
+from generation.recipes.work import Work
 from generation.training import manifest
 from generation.training.conditions import Wording
 from generation.training.denoiser import Network
 from generation.training.diffusion import DiffusionRecipe
-from generation.training.loop import Run
 from generation.training.optimizers import Optimizer, Schedule
-from generation.training.work import Work
+from generation.training.run import Run
 
 SIDE_PX = 32
 COLOURS = ("red", "green", "blue", "orange")
