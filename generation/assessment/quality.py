@@ -1,7 +1,7 @@
 """Hold a checkpoint that is shipped to the figures it was shipped with: offline, in seconds.
 
 Beside the weights lie `quality.json` (prompts, captions to choose from, figures with their noise)
-and `quality.safetensors` (what the scorer sees in the real pictures that answer the prompts). The
+and `quality.npy` (what the scorer sees in the real pictures that answer the prompts). The
 prompts are drawn anew with the same seeds, so what differs is the machine, not the luck, and a
 figure that moves by more than its noise is a defect.
 """
@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from safetensors.torch import load_file, save_file
 
 from generation import device
 from generation.assessment import samplers
@@ -31,7 +29,7 @@ from generation.progress import Progress, silent
 from generation.training import manifest, scorer
 
 SCHEMA_VERSION = 1
-RECORD, REAL_FEATURES = "quality.json", "quality.safetensors"
+RECORD, REAL_FEATURES = "quality.json", "quality.npy"
 PROMPTS, CAPTIONS, AMONG, BATCH = 48, 200, 100, 8
 SPLITS = 50
 SURE = 2.0  # standard deviations that a figure may differ by
@@ -73,10 +71,8 @@ def record(
     judge = _judge(scorer_folder)
     about = samplers.about(checkpoint)
     real = judge.real(dataset, about.side_px, report)
-    save_file(
-        {"features": torch.from_numpy(real.take(_rows(prompts)).features).half()},
-        checkpoint / REAL_FEATURES,
-    )
+    # No safetensors: a weight file that the manifest does not name is refused at loading.
+    np.save(checkpoint / REAL_FEATURES, real.take(_rows(prompts)).features.astype(np.float16))
     asked = tuple(prompt.text for prompt in prompts)
     rows = generator.permutation(len(dataset.rows)).tolist()
     written = Record(
@@ -167,8 +163,7 @@ def _measure(
     among = min(AMONG, len(recorded.captions))
     found = recall_at_1(judged.meanings, judge.texts(recorded.captions), own, among)
     is_look = hits([judge.looks[look] for look in judged.looks], recorded.looks)
-    stored_features = load_file(checkpoint / REAL_FEATURES)["features"]
-    real: Features = stored_features.double().numpy()
+    real: Features = np.load(checkpoint / REAL_FEATURES).astype(np.float64)
     count = len(own)
     return {
         f"r@1-of-{among}": _estimate(lambda some: float(found[some].mean()), count, 1 / count),

@@ -109,7 +109,7 @@ def train(work: Work) -> None:
             latent_channels=4,
             encoder_blocks=(0, 1, 1),
             decoder_blocks=(1, 1, 0),
-            terms={"pixels": 1.0, "edges": 1.0, "areas": 0.5},
+            terms={"pixels": 1.0, "edges": 0.3},
             run=Run(steps=200, batch_size=8, threads=1),
             schedule=warm,
         ),
