@@ -19,7 +19,7 @@ from generation.assessment.prompts import Group, Prompt, caption
 from generation.dataset.stored import Dataset, Split
 from generation.metrics import memorisation
 from generation.metrics.accuracy import hits
-from generation.metrics.distances import Features, distances
+from generation.metrics.distances import Features
 from generation.metrics.diversity import mean_pairwise_distance
 from generation.metrics.retrieval import recall_at_1
 
@@ -133,7 +133,7 @@ class References:
         """Return the drawn pictures that come closest to training pictures, each at most once."""
         training = self.real.features[self.training]
         numbers, distance = memorisation.nearest(drawn.features, training)
-        neighbours = memorisation.neighbour_distances(training)
+        _, neighbour_distance = memorisation.neighbours(training)
         pixels = np.sqrt(((drawn.pixels - self.real.pixels[self.training][numbers]) ** 2).sum(1))
         found = [
             Closest(
@@ -141,7 +141,7 @@ class References:
                 turn=i // len(self.prompts),
                 row=int(self.training[numbers[i]]),
                 distance=float(distance[i]),
-                neighbour_distance=float(neighbours[numbers[i]]),
+                neighbour_distance=float(neighbour_distance[numbers[i]]),
                 pixel_distance=float(pixels[i]),
             )
             for i in range(len(numbers))
@@ -178,13 +178,15 @@ class References:
         }
 
     def _copies(self, pictures: Features, everything: Features, own: Numbers | None) -> Features:
-        """Return which pictures are copies; a real picture is no copy of itself."""
+        """Return which pictures are copies; a real one, of its row, is left out of the others."""
         training = everything[self.training]
-        across = distances(pictures, training)
+        _, distance = memorisation.neighbours(training)
+        found = memorisation.copies(*memorisation.nearest(pictures, training), distance)
         if own is not None:
-            across[own[:, None] == self.training[None, :]] = np.inf
-        found = memorisation.nearest_of(across)
-        return memorisation.copies(*found, memorisation.neighbour_distances(training))
+            is_left_out = np.isin(own, self.training)
+            places = np.searchsorted(self.training, own[is_left_out])
+            found[is_left_out] = memorisation.left_out(training)[places]
+        return found
 
     def _diversity(self, sources: Mapping[str, Judged]) -> dict[str, Features]:
         """Return distances among the pictures of one prompt, and what to hold them against.

@@ -33,24 +33,34 @@ def nearest_of(across: Features) -> tuple[Numbers, Features]:
     return numbers, np.take_along_axis(across, numbers[:, None], axis=1)[:, 0]
 
 
-def neighbour_distances(training: Features) -> Features:
-    """Return each training picture's distance to its nearest other, shape (pictures,)."""
-    found = np.empty(len(training))
+def neighbours(training: Features) -> tuple[Numbers, Features]:
+    """Return each training picture's nearest other, and its distance, shape (pictures,) each."""
+    numbers, distance = np.empty(len(training), np.int64), np.empty(len(training))
     for start in range(0, len(training), BLOCK):  # 17,000 pictures at once would take 2 GB
         block = training[start : start + BLOCK]
         across = distances(block, training)
-        numbers = np.arange(len(block))
-        across[numbers, start + numbers] = np.inf
-        found[start : start + BLOCK] = across.min(axis=1)
-    return found
+        own = np.arange(len(block))
+        across[own, start + own] = np.inf
+        part = slice(start, start + BLOCK)
+        numbers[part], distance[part] = nearest_of(across)
+    return numbers, distance
 
 
-def copies(numbers: Numbers, distance: Features, neighbours: Features) -> Features:
+def left_out(training: Features) -> Features:
+    """Return 1 for each training picture that would be a copy if it had not been one of them.
+
+    It would lie nearer to its neighbour than any other does: they are each other's nearest.
+    """
+    numbers, _ = neighbours(training)
+    return (numbers[numbers] == np.arange(len(training))).astype(np.float64)
+
+
+def copies(numbers: Numbers, distance: Features, neighbour_distance: Features) -> Features:
     """Return 1 for each copy and 0 for what is none.
 
     Args:
         numbers: Nearest training picture of each drawn one.
         distance: Distance to it.
-        neighbours: Of every training picture, see `neighbour_distances`.
+        neighbour_distance: Of every training picture, see `neighbours`.
     """
-    return (distance < neighbours[numbers]).astype(np.float64)
+    return (distance < neighbour_distance[numbers]).astype(np.float64)

@@ -20,13 +20,15 @@ def test_nearest_equals_scikit_learns() -> None:
 
 def test_neighbour_distance_is_scikit_learns_second_neighbour() -> None:
     training = np.random.default_rng(3).normal(size=(1500, 3))  # more than one block
-    expected, _ = NearestNeighbors(n_neighbors=2).fit(training).kneighbors(training)
-    np.testing.assert_allclose(memorisation.neighbour_distances(training), expected[:, 1])
+    expected, found = NearestNeighbors(n_neighbors=2).fit(training).kneighbors(training)
+    numbers, distance = memorisation.neighbours(training)
+    np.testing.assert_allclose(distance, expected[:, 1])
+    assert numbers.tolist() == found[:, 1].tolist()
 
 
 def test_repeated_training_pictures_are_copies_and_far_ones_are_not() -> None:
     training = np.random.default_rng(1).normal(size=(10, 3))
-    neighbours = memorisation.neighbour_distances(training)
+    _, neighbours = memorisation.neighbours(training)
     repeated = memorisation.nearest(training + 1e-6, training)
     assert memorisation.copies(*repeated, neighbours).tolist() == [1] * 10
     new = memorisation.nearest(training + 100, training)
@@ -37,6 +39,17 @@ def test_fresh_pictures_are_copies_as_often_as_neighbours_are_mutual() -> None:
     chance = np.random.default_rng(2)
     training, fresh = chance.normal(size=(3000, 2)), chance.normal(size=(3000, 2))
     found = memorisation.nearest(fresh, training)
-    share = memorisation.copies(*found, memorisation.neighbour_distances(training)).mean()
+    share = memorisation.copies(*found, memorisation.neighbours(training)[1]).mean()
     mutual_in_the_plane = 6 * math.pi / (8 * math.pi + 3 * math.sqrt(3))
     assert share == pytest.approx(mutual_in_the_plane, abs=0.03)
+
+
+def test_leaving_a_training_picture_out_is_asking_for_it_anew() -> None:
+    training = np.random.default_rng(4).normal(size=(60, 2))
+    expected = []
+    for number, picture in enumerate(training):
+        others = np.delete(training, number, axis=0)
+        found = memorisation.nearest(picture[None], others)
+        expected += memorisation.copies(*found, memorisation.neighbours(others)[1]).tolist()
+    assert memorisation.left_out(training).tolist() == expected
+    assert 0 < np.mean(expected) < 1
