@@ -52,7 +52,8 @@ def left_out(training: Features) -> Features:
     It would lie nearer to its neighbour than any other does: they are each other's nearest.
     """
     numbers, _ = neighbours(training)
-    return (numbers[numbers] == np.arange(len(training))).astype(np.float64)
+    is_mutual = numbers[numbers] == np.arange(len(training))
+    return is_mutual.astype(np.float64)
 
 
 def copies(numbers: Numbers, distance: Features, neighbour_distance: Features) -> Features:
