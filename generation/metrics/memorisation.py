@@ -52,8 +52,7 @@ def left_out(training: Features) -> Features:
     It would lie nearer to its neighbour than any other does: they are each other's nearest.
     """
     numbers, _ = neighbours(training)
-    is_mutual = numbers[numbers] == np.arange(len(training))
-    return is_mutual.astype(np.float64)
+    return np.where(numbers[numbers] == np.arange(len(training)), 1.0, 0.0)
 
 
 def copies(numbers: Numbers, distance: Features, neighbour_distance: Features) -> Features:
