@@ -101,7 +101,7 @@ def read(checkpoint: Path) -> Record:
         content = json.loads((checkpoint / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise AssessmentError(
-            f"{checkpoint} has no {RECORD}; make it with `atelier assess --record`"
+            f"{checkpoint} has no {RECORD}; docs/quality.md says how to record it"
         ) from error
     return Record(
         prompts=tuple(content["prompts"]),
@@ -130,8 +130,8 @@ def measure(
     for part, hashes in found.items():
         if dict(hashes) != dict(getattr(recorded, part)):
             raise AssessmentError(
-                f"{checkpoint / RECORD} was recorded with another {part}; record it again with"
-                " `atelier assess --record`"
+                f"{checkpoint / RECORD} was recorded with another {part}; docs/quality.md says how"
+                " to record it again"
             )
     return _measure(checkpoint, recorded, _judge(scorer_folder), report)
 
