@@ -59,5 +59,5 @@ def test_figures_of_other_weights_are_no_record(
 
 
 def test_a_checkpoint_without_a_record_says_how_to_make_one(checkpoint: Path, work: Work) -> None:
-    with pytest.raises(AssessmentError, match="docs/quality.md"):
+    with pytest.raises(AssessmentError, match=r"docs/quality\.md"):
         quality.measure(checkpoint, work.checkpoint("scorer"))
