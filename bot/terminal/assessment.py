@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from generation.metrics.comparisons import ShownPicture
     from generation.recipes.work import Work
 
-LEAST_COLUMNS = 110
+LEAST_COLUMNS = 128
 
 
 def assess(
@@ -73,10 +73,13 @@ def _measure(place: "Work", checkpoint: str, out: Path | None, *, as_json: bool)
     from generation.assessment import assess as assessing
     from generation.assessment import report as reports
     from generation.training import chain
+    from generation.training.manifest import CheckpointMissing
 
     with told_errors(), Bars() as bars:
         folder = _folder_of(place, checkpoint)
-        if not place.checkpoint("scorer").exists():
+        try:
+            assessing.scorer_for(place)
+        except CheckpointMissing:
             STATUS.print("assess needs a scorer: training that first")
             chain.train(place, "scorer", chain.recipe_of(place, "scorer"), bars.report)
         found = assessing.run(place, folder, bars.report)
@@ -91,8 +94,9 @@ def _measure(place: "Work", checkpoint: str, out: Path | None, *, as_json: bool)
 
 
 def _table(title: str, rows: "list[SummaryRow]") -> Table:
-    columns = ("metric", title, "untrained", "real halves", "shuffled", "better", "than untrained")
+    columns = ("metric", title, "untrained", "real halves", "shuffled", "better", "verdict")
     table = Table(*columns)
+    table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(
             row.metric, row.drawn, row.untrained, row.real, row.shuffled, row.better, row.verdict

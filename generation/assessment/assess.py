@@ -17,6 +17,7 @@ from generation.assessment.prompts import Group, Prompt, choose
 from generation.assessment.references import Closest, References
 from generation.assessment.samplers import About, Reconstruction, Sampler
 from generation.assessment.timing import Timing
+from generation.checkpoints import EMBEDDED
 from generation.dataset import stored
 from generation.dataset.stored import Dataset
 from generation.device import DeviceChoice, name_of
@@ -26,6 +27,7 @@ from generation.recipes.work import Work
 from generation.training import manifest, scorer
 
 UNTRAINED_SEED = 1
+SHIPPED_SCORER = EMBEDDED.parent / "atelier-scorer"
 OF_DRAWING = ("diversity-scorer", "memorisation-scorer", "memorisation-pixels")
 Artist = Callable[[Sequence[int], Sequence[int]], Pictures]
 """Numbers of prompts and as many seeds in, one picture each out."""
@@ -119,10 +121,26 @@ def run(work: Work, checkpoint: Path | None = None, report: Progress = silent) -
     return assess(
         checkpoint or work.checkpoint("diffusion"),
         stored.load(work.data),
-        work.checkpoint("scorer"),
+        scorer_for(work),
         work.recipe(Assessment, "assess"),
         report,
     )
+
+
+def scorer_for(work: Work) -> Path:
+    """Return the preset's own scorer; without one, the shipped one if it learned the same data.
+
+    Raises:
+        CheckpointMissing: There is neither.
+        DatasetError: There is no dataset.
+    """
+    own = work.checkpoint(scorer.KIND)
+    if own.exists() or manifest.read(SHIPPED_SCORER, scorer.KIND)["dataset"] != (
+        stored.load(work.data).fingerprint
+    ):
+        manifest.read(own, scorer.KIND)
+        return own
+    return SHIPPED_SCORER
 
 
 def assess(
