@@ -118,8 +118,10 @@ def run(work: Work, checkpoint: Path | None = None, report: Progress = silent) -
         DatasetError: There is no dataset.
         RecipeError: The preset's recipe is missing or wrong.
     """
+    chosen = checkpoint or work.checkpoint("diffusion")
+    samplers.about(chosen)  # before a scorer is asked for: there is nothing to judge without it
     return assess(
-        checkpoint or work.checkpoint("diffusion"),
+        chosen,
         stored.load(work.data),
         scorer_for(work),
         work.recipe(Assessment, "assess"),
