@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib.util
+import os
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -177,6 +178,8 @@ def require_extra() -> None:
             f"this needs {', '.join(absent)}: pip install 'atelier-discord[training]'",
             ExitCode.UNABLE,
         )
+    # It warns about a missing torchvision while it is imported, before anybody could quieten it.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from generation.diffusion.loading import quieten
 
     quieten()
