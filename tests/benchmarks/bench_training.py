@@ -22,8 +22,9 @@ from generation.recipes.work import Work
 from generation.training import chain
 
 SIDE_PX = 64
-CONCEPTS, LOOKS = 24, ("plain", "inverted")
+CONCEPTS, LOOKS = 24, ("3d", "flat")
 MEASURED_S = 3.0
+MANY = 100_000  # steps that no measurement reaches: schedules end with them
 TRAINERS = (
     "scorer",
     "vae",
@@ -51,7 +52,7 @@ def _rows(work: Work) -> Iterator[tuple[str, float, str]]:
     dataset = _draw(work.data)
     for kind in TRAINERS:
         trainer = importlib.import_module(f"generation.training.{chain.TRAINERS[kind].module}")
-        recipe = _shortened(chain.recipe_of(work, kind))
+        recipe = _quiet(chain.recipe_of(work, kind), MANY)
         if kind == "lora":
             folder = str(_draw_folder(work.root / "pictures"))
             recipe = dataclasses.replace(recipe, pictures=folder, permission="noise, made up here")
@@ -70,13 +71,13 @@ def _rows(work: Work) -> Iterator[tuple[str, float, str]]:
         share = counter.get_total_flops() * steps / seconds / rate
         yield f"train {kind}, one thread", steps * recipe.run.batch_size / seconds, "pictures/s"
         yield f"  of the {str(dtype).removeprefix('torch.')} matrix rate", 100 * share, "%"
-        trainer.train(work, recipe, silent)  # the next one starts from its checkpoint
+        trainer.train(work, _quiet(recipe, 2), silent)  # the next starts from its checkpoint
 
 
-def _shortened(recipe: Any) -> Any:
-    """Return the recipe with just enough steps to leave a checkpoint, and no validation."""
+def _quiet(recipe: Any, steps: int) -> Any:
+    """Return the recipe with so many steps on one thread, without validation and sheets."""
     run = dataclasses.replace(
-        recipe.run, steps=2, epochs=0.0, threads=1, validate_every=0, sheet_every=0
+        recipe.run, steps=steps, epochs=0.0, threads=1, validate_every=0, sheet_every=0
     )
     return dataclasses.replace(recipe, run=run)
 
@@ -102,7 +103,7 @@ def _draw(directory: Path) -> Dataset:
             look=look,
             group="things",
             phrasings=(f"thing {number}", f"a picture of thing {number}"),
-            split=Split.UNSEEN_PAIR if number < 4 and look == "inverted" else Split.TRAIN,
+            split=Split.UNSEEN_PAIR if number < 4 and look == "flat" else Split.TRAIN,
             is_unseen_by_scorer=number >= CONCEPTS - 4,
             may_mirror=True,
             licence="CC0-1.0",
