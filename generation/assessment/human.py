@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from generation.metrics.comparisons import LOSS, TIE, WIN, Comparison
-from generation.metrics.preference import Ranking, rank
 
 Pictures = npt.NDArray[np.uint8]
 
@@ -109,15 +108,6 @@ def comparisons_in(results: Sequence[Path], keys: Path) -> list[Comparison]:
         except (KeyError, TypeError, IndexError) as error:
             raise ResultsError(f"{path} is damaged ({error!r}); have it saved again") from error
     return [comparison for _, compared in answers.values() for comparison in compared]
-
-
-def tally(results: Sequence[Path], keys: Path) -> Ranking:
-    """Return the ranking that people's answers alone give.
-
-    Raises:
-        ResultsError: See `comparisons_in`.
-    """
-    return rank(comparisons_in(results, keys))
 
 
 def _compared(choices: Sequence[dict[str, Any]], key: dict[str, Any]) -> Iterator[Comparison]:

@@ -1,7 +1,6 @@
 """Build a dataset: collect, label, scale, clean and split, going on where a killed build stopped."""
 
 import dataclasses
-import errno
 import hashlib
 import json
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from generation import disk
 from generation.dataset import arrays, attribution, clean, raster, rows, shards, stored, words
 from generation.dataset.packages import Credit, fetch_npm, room
 from generation.dataset.recipe import DataRecipe, Source
@@ -59,7 +59,7 @@ def build(
         dropped = json.loads((work.data / DROPPED).read_text(encoding="utf-8"))
         page = _show(work.data, dataset, dropped, report)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+        if not disk.is_full(error):
             raise
         raise DatasetError(f"the disk is full: {room(work.data)}") from error
     return DatasetSummary(

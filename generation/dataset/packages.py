@@ -1,6 +1,5 @@
 """Fetch pinned packages through their own clients and read what is in them."""
 
-import errno
 import hashlib
 import json
 import shutil
@@ -15,7 +14,6 @@ from typing import Any
 from generation.dataset.recipe import Package
 
 CLIENT_TIMEOUT_S = 600
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 OFFLINE_SIGNS = (
     "enotfound", "eai_again", "econnrefused", "etimedout", "network", "offline", "could not resolve",
     "temporary failure resolving", "failed to fetch", "unable to connect",

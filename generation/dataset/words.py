@@ -119,11 +119,6 @@ class WordList:
         """Return the emoji that is called exactly so."""
         return self.by_code_point.get(self.by_label.get(squeezed(name), ""))
 
-    def is_refused(self, name: str) -> bool:
-        """Say whether the word list knows the name and does not take it for a thing to draw."""
-        code_points = self.by_label.get(squeezed(name))
-        return code_points is not None and code_points not in self.by_code_point
-
     def split(self, name: str) -> str:
         """Split words that run together into the likeliest ones.
 

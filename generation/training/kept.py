@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from generation import disk
 from generation.progress import Progress
-from generation.training import snapshots
 from generation.training.loop import TrainingStopped
 
 Array = npt.NDArray[Any]
@@ -54,7 +54,7 @@ def array(
     try:
         _append(file, name, shape, kind, compute, at_once, report)
     except OSError as error:
-        if not snapshots.is_disk_full(error):
+        if not disk.is_full(error):
             raise
         raise TrainingStopped(
             f"the disk is full, so {file} could not be finished; make room and go on: what is"

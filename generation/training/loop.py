@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from generation import disk
 from generation.progress import Progress
 from generation.training import curve, snapshots
 from generation.training.optimizers import Optimizer, Schedule
@@ -318,7 +319,7 @@ class Loop:
                 curve.write_csv(state.curve, self.folder / CURVE_CSV)
                 curve.draw(state.curve, self.folder / CURVE_PNG, self.title, state.best_step)
         except (OSError, SafetensorError) as error:
-            if not snapshots.is_disk_full(error):
+            if not disk.is_full(error):
                 raise
             raise TrainingStopped(
                 f"{self.title}: the disk is full, so step {state.step} could not be saved in"

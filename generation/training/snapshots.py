@@ -1,6 +1,5 @@
 """Resumable states on disk: safetensors and one JSON file, replaced as a whole or not at all."""
 
-import errno
 import json
 import shutil
 from collections.abc import Mapping
@@ -43,7 +42,7 @@ class Snapshots:
             files: Tensors by file name and name; contiguous.
 
         Raises:
-            OSError, SafetensorError: The disk is full (see `is_disk_full`) or cannot be written.
+            OSError, SafetensorError: The disk is full (see `generation.disk`) or cannot be written.
         """
         final = self._folder / f"{NAME}{step:08d}"
         if final == self.last():  # the same step again holds the same weights
@@ -56,9 +55,8 @@ class Snapshots:
                 save_file(dict(tensors), unfinished / name)
             (unfinished / STATE).write_text(json.dumps(state), encoding="utf-8")
             unfinished.rename(final)
-        except BaseException:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)  # nothing of it is left once it is whole
         for path in self._folder.glob(f"{NAME}*"):
             if path != final:
                 shutil.rmtree(path)
@@ -77,8 +75,3 @@ def read(snapshot: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     """
     state: dict[str, Any] = json.loads((snapshot / STATE).read_text(encoding="utf-8"))
     return state, {path.name: load_file(path) for path in snapshot.glob("*.safetensors")}
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Say whether writing failed for want of room; safetensors hides the number in its message."""
-    return getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error).lower()

@@ -14,7 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from generation.assessment.human import Contender, tally, write_page
+from generation.assessment.human import Contender, comparisons_in, write_page
+from generation.metrics.preference import rank
 
 pytestmark = [
     pytest.mark.browser,
@@ -117,7 +118,7 @@ def test_keys_choose_undo_and_tie_and_the_file_names_the_winner(
     assert len(choices) == len(PROMPTS)
     assert choices[-1]["choice"] == "tie"
     assert all(0 < choice["seconds"] < WAIT_S for choice in choices)
-    best, worst = tally([results], keys).standings
+    best, worst = rank(comparisons_in([results], keys)).standings
     assert (best.name, best.points, best.comparisons) == ("light", 5.5, 6)
     assert (worst.name, worst.points) == ("dark", 0.5)
 
@@ -129,7 +130,7 @@ def test_clicks_choose_too_and_a_part_of_the_answers_can_be_saved(
         driver.find_element(By.ID, side_of(driver, DARK)).click()
     driver.find_element(By.ID, "undo").click()
     driver.find_element(By.ID, "save").click()
-    best = tally([downloaded(tmp_path, driver)], keys).standings[0]
+    best = rank(comparisons_in([downloaded(tmp_path, driver)], keys)).standings[0]
     assert (best.name, best.points, best.comparisons) == ("dark", 2, 2)
 
 

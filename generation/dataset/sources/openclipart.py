@@ -23,7 +23,6 @@ MOST_ALIKE = 4
 COLLECTION = re.compile(r"^clip ?art by [^-]*-\s*|^part of .*|.*\bopen ?clip.*", re.IGNORECASE)
 NOT_A_TAG = re.compile(r"hash|unsorted|^\W*$|_|\d")
 LAST_WORDS = frozenset({"simple", "icon", "clipart", "clip", "art", "x", "v"})
-Described = tuple[str, str, "ElementTree.Element"]
 
 
 def collect(source: Source, cache: Path, words: WordList) -> Collected:

@@ -11,10 +11,10 @@ from generation.assessment.human import (
     Contender,
     ResultsError,
     comparisons_in,
-    tally,
     write_page,
 )
 from generation.metrics.comparisons import LOSS, TIE, WIN, Comparison
+from generation.metrics.preference import rank
 
 PROMPTS = tuple(f"thing {number}" for number in range(40))
 
@@ -97,7 +97,7 @@ def test_answers_count_for_whom_the_key_says(page, tmp_path):
     lefts = key_of(page)["lefts"]
     choices = ["left" if left == "new" else "right" for left in lefts[:-2]] + ["tie"] * 2
     path = answer(tmp_path, page, choices)
-    best, worst = tally([path], page.parent).standings
+    best, worst = rank(comparisons_in([path], page.parent)).standings
     assert (best.name, best.points, best.comparisons) == ("new", 39.0, 40)
     assert (worst.name, worst.points) == ("old", 1.0)
 

@@ -61,14 +61,12 @@ def test_photograph_is_turned_upright() -> None:
 
 
 def test_svg_fills_the_square_it_is_asked_for() -> None:
-    pytest.importorskip("resvg_py")
     square = svg('width="8" height="8"', '<rect width="8" height="8" fill="#f00"/>')
     for pixels in rasterise(square, (16, 50)):
         assert (pixels == RED).all()
 
 
 def test_svg_may_say_its_size_in_millimetres() -> None:
-    pytest.importorskip("resvg_py")
     half = svg('width="25.4mm" height="25.4mm"', '<rect width="48" height="96" fill="#f00"/>')
     (pixels,) = rasterise(half, (20,))
     assert (pixels[:, :10] == RED).all()
@@ -76,14 +74,12 @@ def test_svg_may_say_its_size_in_millimetres() -> None:
 
 
 def test_old_svg_without_a_namespace_is_drawn() -> None:
-    pytest.importorskip("resvg_py")
     old = '<svg width="8" height="8"><rect width="8" height="8" fill="#f00"/></svg>'
     (pixels,) = rasterise(Picture(old), (4,))
     assert (pixels == RED).all()
 
 
 def test_trimming_cuts_off_the_empty_page() -> None:
-    pytest.importorskip("resvg_py")
     page = svg('viewBox="0 0 400 300"', '<rect x="300" y="10" width="40" height="40" fill="#f00"/>')
     (whole,) = rasterise(page, (64,))
     (trimmed,) = rasterise(Picture(page.content, is_trimmed=True), (64,))
