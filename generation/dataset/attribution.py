@@ -14,7 +14,8 @@ HEADER = """\
 # Credits
 
 The pictures of this dataset come from the sets below. Changes made to them: drawn at the dataset's
-sizes; in training also moved, scaled, turned, recoloured a little and put on plain backgrounds.
+sizes; some put together or recoloured; in training also moved, scaled, turned, their colours
+changed a little and put on plain backgrounds.
 A model trained on them may repeat them closely: pass these credits on with it. CC-BY asks for its
 authors' names and for a note of changes, CC-BY-SA also for the same licence on what is made from it.
 """

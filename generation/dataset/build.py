@@ -14,7 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from generation import disk
-from generation.dataset import arrays, attribution, clean, raster, rows, shards, stored, words
+from generation.dataset import (
+    arrays,
+    attribution,
+    clean,
+    raster,
+    rows,
+    scenes,
+    shards,
+    stored,
+    words,
+)
 from generation.dataset.packages import Credit, fetch_npm, room
 from generation.dataset.recipe import DataRecipe, Source
 from generation.dataset.shards import Shard
@@ -32,7 +42,6 @@ CREDITS_PAGE = "CREDITS.md"
 # Raise it when the same recipe would give other pixels or words.
 VERSION = 1
 EXAMINED_PX = 64
-BLOCK = 256
 
 
 def build(
@@ -115,6 +124,7 @@ def _build(
 ) -> None:
     word_list = _word_list(work, recipe)
     drawn = _draw(work, recipe, sources, word_list, report)
+    _check_complete(recipe, drawn)
     found, examined = rows.describe(recipe, drawn, word_list), _examined(recipe, drawn)
     verdicts = clean.examine(examined, [row.key for row in found], recipe.cleaning, report)
     dropped = {
@@ -136,14 +146,19 @@ def _build(
     makers = [shard.credit for shard in drawn]
     _write(work.data / CREDITS, [dataclasses.asdict(maker) for maker in makers])
     (work.data / CREDITS_PAGE).write_text(attribution.page(makers), encoding="utf-8")
-    _write_pictures(work.data, recipe, drawn, kept, report)
+    drawings = rows.split_up([found[i] for i in np.flatnonzero(kept)], recipe)
+    pictures = _Kept(drawn, kept)
+    made = scenes.plan(
+        drawings, recipe.scenes, recipe.synonyms, lambda row: pictures.at(row, recipe.sizes_px[0])
+    )
+    _write_pictures(work.data, recipe, pictures, made, report)
     stored.save(
         Dataset(
             directory=work.data,
             template=recipe.captions.template,
-            looks=tuple(dict.fromkeys(found[i].look for i in np.flatnonzero(kept))),
+            looks=tuple(dict.fromkeys(row.look for row in drawings)),
             sizes_px=recipe.sizes_px,
-            rows=rows.split_up([found[i] for i in np.flatnonzero(kept)], recipe),
+            rows=(*drawings, *(scene.row for scene in made)),
             fingerprint=fingerprint,
         )
     )
@@ -194,6 +209,14 @@ def _draw(
     return [shard for shard in finished if shard is not None]
 
 
+def _check_complete(recipe: DataRecipe, drawn: Sequence[Shard]) -> None:
+    having = {entry.meaning.concept for shard in drawn for entry in shard.entries}
+    if missing := [name for name in recipe.concepts if name.lower() not in having]:
+        raise DatasetError(
+            f"no source draws any of {missing}; take them out of `concepts` in data.toml"
+        )
+
+
 def _check_room(directory: Path, recipe: DataRecipe, pictures: int) -> None:
     # Twice: once as drawn from each source, once cleaned and in order.
     needed = 2 * pictures * sum(4 * side * side for side in recipe.sizes_px)
@@ -209,27 +232,47 @@ def _examined(recipe: DataRecipe, drawn: Sequence[Shard]) -> stored.Pictures:
     return np.concatenate([shard.pictures(side_px)[shard.usable] for shard in drawn])
 
 
+class _Kept:
+    """The pictures that stay, in order.
+
+    Args:
+        kept: Of each picture that could be drawn, whether it stays.
+    """
+
+    def __init__(self, drawn: Sequence[Shard], kept: npt.NDArray[np.bool_]) -> None:
+        every = [(shard, number) for shard in drawn for number in shard.usable]
+        self._places = [every[i] for i in np.flatnonzero(kept)]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def at(self, row: int, side_px: int) -> stored.Pictures:
+        """Return one of them, RGBA with straight alpha."""
+        shard, number = self._places[row]
+        picture: stored.Pictures = shard.pictures(side_px)[number]
+        return picture
+
+
 def _write_pictures(
     directory: Path,
     recipe: DataRecipe,
-    drawn: Sequence[Shard],
-    kept: npt.NDArray[np.bool_],
+    kept: _Kept,
+    made: Sequence[scenes.Scene],
     report: Progress,
 ) -> None:
-    count = int(kept.sum())
+    """Write every picture in every size, those that are made of others last."""
+    count = len(kept) + len(made)
+    total = count * len(recipe.sizes_px)
     for number, side_px in enumerate(recipe.sizes_px):
-        report("write", number, len(recipe.sizes_px), f"{side_px} px")
-        start = 0
+        report("write", number * count, total, f"{side_px} px")
         path = stored.pictures_file(directory, side_px)
         with arrays.Writer(path, (count, side_px, side_px, 4)) as file:
-            for shard in drawn:
-                usable = np.array(shard.usable, np.int64)
-                wanted = usable[kept[start : start + len(usable)]]
-                start += len(usable)
-                pictures = shard.pictures(side_px)
-                for block in range(0, len(wanted), BLOCK):
-                    file.write(pictures[wanted[block : block + BLOCK]])
-    report("write", len(recipe.sizes_px), len(recipe.sizes_px))
+            for row in range(len(kept)):
+                file.write(kept.at(row, side_px))
+            for place, scene in enumerate(made, len(kept)):
+                file.write(scenes.compose(scene, [kept.at(row, side_px) for row in scene.parts]))
+                report("write", number * count + place, total, f"{side_px} px")
+    report("write", total, total)
 
 
 def _is_built(directory: Path, fingerprint: str) -> bool:
@@ -249,6 +292,7 @@ def _fingerprint(work: Work, recipe: DataRecipe, sources: Sequence[Source]) -> s
         recipe.one_sided_groups,
         recipe.cleaning,
         recipe.splitting,
+        recipe.scenes,
     ]
     drawn = [_drawn_fingerprint(work, recipe, source) for source in sources]
     return _sha256([words_depend_on, drawn])

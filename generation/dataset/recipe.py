@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from generation.dataset.clean import Cleaning
+from generation.dataset.scenes import Scenes
 from generation.dataset.split import Splitting
 
 KINDS = ("iconify", "assets", "openclipart", "dicebear", "folder")
@@ -106,6 +107,7 @@ class DataRecipe:
         one_sided_words: A concept with one of these words must not be mirrored either.
         one_sided_groups: Nor one of these groups.
         without: Concepts, or words in them, that are left out, such as other people's trademarks.
+        scenes: What to make of the training pictures.
         skin_tones: Most pictures a look may have of people in a chosen skin tone.
         flags: Most pictures a look may have of flags.
     """
@@ -118,6 +120,7 @@ class DataRecipe:
     captions: Captions = field(default_factory=Captions)
     cleaning: Cleaning = field(default_factory=Cleaning)
     splitting: Splitting = field(default_factory=Splitting)
+    scenes: Scenes = field(default_factory=Scenes)
     concepts: Mapping[str, str] = field(default_factory=dict)
     synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     one_sided: tuple[str, ...] = ()
@@ -138,6 +141,11 @@ class DataRecipe:
         if not self.words.package and any(source.is_emoji for source in self.sources):
             raise ValueError("sources of emoji need a word list: add a [words] table")
         if self.concepts:
-            for key, names in (("synonyms", self.synonyms), ("one_sided", self.one_sided)):
+            for key, names in (
+                ("synonyms", self.synonyms),
+                ("one_sided", self.one_sided),
+                ("scenes.worn", self.scenes.worn),
+                ("scenes.plain", self.scenes.plain),
+            ):
                 if unknown := sorted(set(names) - set(self.concepts)):
                     raise ValueError(f"{key} names unknown concepts {unknown}")

@@ -24,6 +24,11 @@ class Split(StrEnum):
     TRAIN = "train"
     UNSEEN_PAIR = "unseen pair"  # thing and look are both known, but not together
     UNSEEN_CONCEPT = "unseen concept"  # the thing is in no training picture
+    SCENE = "scene"  # made of training pictures, for training alone
+
+
+LEARNED = frozenset({Split.TRAIN, Split.SCENE})
+HELD_OUT = frozenset({Split.UNSEEN_PAIR, Split.UNSEEN_CONCEPT})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

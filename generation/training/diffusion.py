@@ -15,7 +15,7 @@ from torch import Tensor
 
 from generation.dataset import stored
 from generation.dataset.augment import Augmentation
-from generation.dataset.stored import Dataset, Split
+from generation.dataset.stored import LEARNED, Dataset, Split
 from generation.progress import Progress
 from generation.recipes.work import Work
 from generation.training import checkpoint, conditions, denoiser, latents, noising, sheet
@@ -240,7 +240,7 @@ def split(
     Raises:
         TrainingStopped: There is nothing to learn from.
     """
-    learned = dataset.numbers_of({Split.TRAIN})
+    learned = dataset.numbers_of(LEARNED)
     if not len(learned):
         raise TrainingStopped(
             "no picture of the dataset is for training; lower the shares in its [splitting] table"

@@ -32,7 +32,7 @@ from torch.nn import functional
 from generation.dataset import stored
 from generation.dataset.augment import BACKGROUNDS, WHITE, background_words
 from generation.dataset.captions import styled
-from generation.dataset.stored import Dataset, Split
+from generation.dataset.stored import LEARNED, Dataset
 from generation.progress import Progress
 from generation.recipes.work import Work
 from generation.training import checkpoint, conditions, kept, manifest, sheet
@@ -310,7 +310,7 @@ def draw(
 
 def _captions(recipe: DistillRecipe, dataset: Dataset, count: int) -> list[str]:
     """Choose what the teacher is asked for: its training set, said as people say it."""
-    rows = dataset.numbers_of({Split.TRAIN})
+    rows = dataset.numbers_of(LEARNED)
     colours = [name for name in BACKGROUNDS if name != WHITE]
     texts = []
     for number in range(count):

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from generation.dataset.augment import plain
-from generation.dataset.stored import Dataset, DatasetError, Split, load
+from generation.dataset.stored import HELD_OUT, LEARNED, Dataset, DatasetError, load
 from generation.gan import networks
 from generation.gan.model import KIND, Gan, to_pictures
 from generation.progress import Progress
@@ -100,8 +100,8 @@ def prepare(work: Work, recipe: GanRecipe, dataset: Dataset, report: Progress) -
         TrainingStopped: An earlier run in this folder had another recipe; or the perceptual term
             needs a scorer that is not there.
     """
-    seen = torch.from_numpy(dataset.numbers_of({Split.TRAIN}))
-    held_out = torch.from_numpy(dataset.numbers_of({Split.UNSEEN_PAIR, Split.UNSEEN_CONCEPT}))
+    seen = torch.from_numpy(dataset.numbers_of(LEARNED))
+    held_out = torch.from_numpy(dataset.numbers_of(HELD_OUT))
     if not len(seen):
         raise DatasetError("no picture of the dataset is for training; change [splitting]")
     dataset.pictures(recipe.sizes.side_px)  # says at once if this size was not built

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from generation.dataset.augment import plain
-from generation.dataset.stored import Dataset, Split, load
+from generation.dataset.stored import HELD_OUT, LEARNED, Dataset, load
 from generation.progress import Progress
 from generation.recipes.work import Work
 from generation.training import autoencoding, manifest, sheet
@@ -100,10 +100,10 @@ def prepare(work: Work, recipe: VaeRecipe, dataset: Dataset, report: Progress) -
     """
     at = place(recipe.run)
     eye = open_eye(work, at) if recipe.terms.get("perceptual") else None
-    rows = torch.from_numpy(dataset.numbers_of({Split.TRAIN}))
+    rows = torch.from_numpy(dataset.numbers_of(LEARNED))
     if not len(rows):
         raise TrainingStopped(f"the dataset in {dataset.directory} holds no training pictures")
-    unseen = torch.from_numpy(dataset.numbers_of(set(Split) - {Split.TRAIN}))
+    unseen = torch.from_numpy(dataset.numbers_of(HELD_OUT))
     held_out = _spread(unseen if len(unseen) else rows, MOST_HELD_OUT)
     vae = autoencoding.create(
         recipe.width,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from generation.dataset.packages import SourceError
 from generation.dataset.recipe import DataRecipe, Source
@@ -16,7 +16,7 @@ def collect(source: Source, recipe: DataRecipe, work: Work, words: WordList) -> 
     """Return the drawings of one source that the recipe wants.
 
     Raises:
-        SourceError: The source cannot be had, or lacks a concept that the recipe lists.
+        SourceError: The source cannot be had, or has nothing that the recipe wants.
     """
     if source.kind == "folder":
         collected = folder.collect(source, work.root, words)
@@ -28,8 +28,6 @@ def collect(source: Source, recipe: DataRecipe, work: Work, words: WordList) -> 
             "dicebear": dicebear.collect,
         }
         collected = kinds[source.kind](source, work.packages, words)
-    if source.is_emoji and recipe.concepts:
-        _check_complete(source, recipe.concepts, collected)
     unwanted = _unwanted(collected.drawings, recipe.without)
     wanted = [drawing for drawing in collected.drawings if drawing.name not in unwanted]
     kept = _capped(wanted, recipe, source)
@@ -41,14 +39,6 @@ def collect(source: Source, recipe: DataRecipe, work: Work, words: WordList) -> 
     return dataclasses.replace(
         collected, drawings=tuple(kept), unusable=collected.unusable | unwanted
     )
-
-
-def _check_complete(source: Source, concepts: Mapping[str, str], collected: Collected) -> None:
-    having = {drawing.meaning.concept for drawing in collected.drawings}
-    if missing := [name for name in concepts if name.lower() not in having]:
-        raise SourceError(
-            f"{source.package} draws none of {missing}; take them out of `concepts` in data.toml"
-        )
 
 
 def _unwanted(drawings: Sequence[Drawing], without: Sequence[str]) -> dict[str, str]:

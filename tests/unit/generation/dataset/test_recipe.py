@@ -46,12 +46,12 @@ def test_tiny_is_forty_things_in_four_looks() -> None:
     assert recipe.sizes_px == (64,)
 
 
-def test_embedded_holds_nothing_back_from_what_draws() -> None:
+def test_embedded_is_everyday_things_in_eight_looks_and_holds_some_back_to_be_judged_by() -> None:
     recipe = reading.preset(DataRecipe, "embedded", "data")
-    assert len(recipe.concepts) == 118
+    assert len(recipe.concepts) == 754
+    assert len([source for source in recipe.sources if not source.is_opt_in]) == 8
     shares = recipe.splitting
-    assert (shares.unseen_pairs, shares.unseen_concepts) == (0, 0)
-    assert not recipe.cleaning.is_on
+    assert min(shares.unseen_pairs, shares.unseen_concepts, shares.scorer_pairs) > 0
 
 
 def test_presets_pin_the_same_package_to_the_same_bytes() -> None:
