@@ -124,7 +124,10 @@ def _build(
 ) -> None:
     word_list = _word_list(work, recipe)
     drawn = _draw(work, recipe, sources, word_list, report)
-    _check_complete(recipe, drawn)
+    if any(source.is_emoji for source in sources):
+        collect.check_complete(
+            recipe, {entry.meaning.concept for shard in drawn for entry in shard.entries}
+        )
     found, examined = rows.describe(recipe, drawn, word_list), _examined(recipe, drawn)
     verdicts = clean.examine(examined, [row.key for row in found], recipe.cleaning, report)
     dropped = {
@@ -207,14 +210,6 @@ def _draw(
             )
             done += len(collected.drawings)
     return [shard for shard in finished if shard is not None]
-
-
-def _check_complete(recipe: DataRecipe, drawn: Sequence[Shard]) -> None:
-    having = {entry.meaning.concept for shard in drawn for entry in shard.entries}
-    if missing := [name for name in recipe.concepts if name.lower() not in having]:
-        raise DatasetError(
-            f"no source draws any of {missing}; take them out of `concepts` in data.toml"
-        )
 
 
 def _check_room(directory: Path, recipe: DataRecipe, pictures: int) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from generation.dataset.packages import SourceError
 from generation.dataset.recipe import DataRecipe, Source
@@ -39,6 +39,21 @@ def collect(source: Source, recipe: DataRecipe, work: Work, words: WordList) -> 
     return dataclasses.replace(
         collected, drawings=tuple(kept), unusable=collected.unusable | unwanted
     )
+
+
+def check_complete(recipe: DataRecipe, found: Collection[str]) -> None:
+    """Refuse a recipe that lists what no source draws; a single source may lack some of it.
+
+    Args:
+        found: Concepts of all sources.
+
+    Raises:
+        SourceError: A listed concept is not among them.
+    """
+    if missing := [name for name in recipe.concepts if name.lower() not in found]:
+        raise SourceError(
+            f"no source draws any of {missing}; take them out of `concepts` in data.toml"
+        )
 
 
 def _unwanted(drawings: Sequence[Drawing], without: Sequence[str]) -> dict[str, str]:

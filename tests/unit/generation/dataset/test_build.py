@@ -20,6 +20,7 @@ from generation.dataset.build import build
 from generation.dataset.clean import Cleaning
 from generation.dataset.packages import Credit, SourceError
 from generation.dataset.recipe import Captions, DataRecipe, Source
+from generation.dataset.scenes import Scenes
 from generation.dataset.shards import ABOUT, FEW
 from generation.dataset.split import Splitting
 from generation.dataset.stored import DatasetError, Split
@@ -172,6 +173,25 @@ def test_cleaning_that_leaves_nothing_says_why(work: Work, recipe: DataRecipe) -
     strict = dataclasses.replace(recipe, cleaning=Cleaning(least_contrast=1.0))
     with pytest.raises(DatasetError, match=r"plain/black-bar: .*soften \[cleaning\]"):
         build(work, strict, silent)
+
+
+def test_scenes_follow_the_drawings_in_every_size_and_change_none(
+    work: Work, recipe: DataRecipe, tmp_path: Path
+) -> None:
+    build(work, recipe, silent)
+    plain = stored.load(work.data)
+    other = Work(tmp_path / "other", "small")
+    build(other, dataclasses.replace(recipe, scenes=Scenes(beside=0.5, coloured=0.25)), silent)
+    dataset = stored.load(other.data)
+    made = dataset.numbers_of({Split.SCENE})
+    assert dataset.rows[: len(plain.rows)] == plain.rows
+    assert made.tolist() == list(range(len(plain.rows), len(dataset.rows)))
+    assert len(made) > len(plain.rows) / 4
+    assert dataset.fingerprint != plain.fingerprint
+    for side in dataset.sizes_px:
+        pictures = dataset.pictures(side)
+        assert np.array_equal(pictures[: len(plain.rows)], plain.pictures(side))
+        assert all(pictures[number].any() for number in made)
 
 
 def test_words_that_tell_left_from_right_forbid_mirroring(work: Work, recipe: DataRecipe) -> None:

@@ -382,9 +382,12 @@ def test_unwanted_concepts_and_words_are_left_out_by_name(tmp_path: Path) -> Non
     assert set(found.unusable) == {"acme-logo", "wall-e"}
 
 
-def test_concept_that_a_set_lacks_is_named(tmp_path: Path) -> None:
+def test_a_set_may_lack_a_concept_but_not_all_of_them(tmp_path: Path) -> None:
     work = Work(tmp_path, "x")
     icons = source(icon_set(work.packages, ["fox"]), is_emoji=True)
     chosen = recipe(icons, concepts={"fox": "🦊", "unicorn": "🦄"})
-    with pytest.raises(SourceError, match="unicorn"):
-        collect.collect(icons, chosen, work, WORDS)
+    drawings = collect.collect(icons, chosen, work, WORDS).drawings
+    assert [drawing.meaning.concept for drawing in drawings] == ["fox"]
+    collect.check_complete(chosen, {"fox", "unicorn"})
+    with pytest.raises(SourceError, match=r"\['unicorn'\]"):
+        collect.check_complete(chosen, {"fox"})
