@@ -1,5 +1,6 @@
 """A small contrastive model of pictures and captions: it judges checkpoints and is a loss's eye."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from generation.dataset.augment import Augmentation, plain, varied
-from generation.dataset.stored import Dataset, load
+from generation.dataset.stored import HELD_OUT, Dataset, Split, load
+from generation.metrics.by_look import LookFigures, by_look
 from generation.metrics.retrieval import recall_at_1
 from generation.progress import Progress
 from generation.recipes.work import Work
@@ -26,6 +28,7 @@ from generation.training.run import Run, generator_at, place
 KIND = "scorer"
 SHEET = "sheet.png"
 RECALL_AMONG = 100
+REAL_SPLITS = HELD_OUT | {Split.TRAIN}  # made scenes are no answers to choose from
 MEASURE_BATCH = 64
 SHEET_PICTURES, SHEET_COLUMNS, SHEET_SIDE_PX = 24, 6, 128
 FIRST_SCALE, HIGHEST_SCALE = 1 / 0.07, 100.0  # CLIP's
@@ -202,12 +205,14 @@ class ScorerFigures:
         recall_by_chance: The same for guessing.
         look_accuracy: Share of pictures whose look it tells.
         pictures: How many pictures these are.
+        by_look: The same, look by look.
     """
 
     recall: float
     recall_by_chance: float
     look_accuracy: float
     pictures: int
+    by_look: Mapping[str, LookFigures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +234,14 @@ class ScorerSummary:
     def sentence(self) -> str:
         """Say in one line what was trained and how well."""
         figures = self.figures
+        looks = ", ".join(
+            f"{look} {each.recall:.0%} of {each.pictures}" for look, each in figures.by_look.items()
+        )
         return (
             f"{self.checkpoint}: finds the caption of {figures.recall:.0%} of {figures.pictures}"
             f" unseen pictures (guessing: {figures.recall_by_chance:.0%}) and the look of"
-            f" {figures.look_accuracy:.0%}, with the weights of step {self.kept_step}"
+            f" {figures.look_accuracy:.0%}, with the weights of step {self.kept_step};"
+            f" captions by look: {looks}"
         )
 
 
@@ -317,6 +326,7 @@ def prepare(work: Work, recipe: ScorerRecipe, dataset: Dataset, report: Progress
             "look": look,
             "recall": figures.recall,
             "look_accuracy": figures.look_accuracy,
+            **{f"recall {look}": each.recall for look, each in figures.by_look.items()},
         }
 
     player = Player(
@@ -364,6 +374,7 @@ def train(work: Work, recipe: ScorerRecipe, report: Progress) -> ScorerSummary:
             "dataset": dataset.fingerprint,
             "recall": figures.recall,
             "look_accuracy": figures.look_accuracy,
+            "by_look": {look: dataclasses.asdict(each) for look, each in figures.by_look.items()},
             "steps": outcome.kept_step,
         },
     )
@@ -373,7 +384,7 @@ def train(work: Work, recipe: ScorerRecipe, report: Progress) -> ScorerSummary:
 
 @torch.no_grad()
 def measure(scorer: Scorer, dataset: Dataset, captions: Captions, rows: Tensor) -> ScorerFigures:
-    """Try a scorer on some pictures of the dataset, among the captions of all."""
+    """Try a scorer on some pictures of the dataset, among the captions of all real ones."""
     texts, own = _candidates(dataset, captions, rows)
     found, looks = [], []
     for part in rows.split(MEASURE_BATCH):
@@ -387,27 +398,34 @@ def measure(scorer: Scorer, dataset: Dataset, captions: Captions, rows: Tensor) 
         own.numpy(),
         among,
     )
-    hits = (torch.cat(looks) == captions.looks[rows]).double()
-    return ScorerFigures(float(recall.mean()), 1 / among, hits.mean().item(), len(rows))
+    hits = (torch.cat(looks) == captions.looks[rows]).double().numpy()
+    return ScorerFigures(
+        recall=float(recall.mean()),
+        recall_by_chance=1 / among,
+        look_accuracy=float(hits.mean()),
+        pictures=len(rows),
+        by_look=by_look([dataset.rows[row].look for row in rows.tolist()], recall, hits),
+    )
 
 
 def _candidates(dataset: Dataset, captions: Captions, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the states of every plain caption once, and which of them is each row's own."""
-    texts = [plain_caption(dataset, row) for row in range(len(dataset.rows))]
+    """Return the states of every real picture's plain caption once, and which is each row's own."""
     first: dict[str, int] = {}
-    for row, text in enumerate(texts):
-        first.setdefault(text, row)
+    for row in dataset.numbers_of(REAL_SPLITS).tolist():
+        first.setdefault(plain_caption(dataset, row), row)
     number_of = {text: number for number, text in enumerate(first)}
     states = captions.plain_states(torch.tensor(list(first.values())))
-    return states, torch.tensor([number_of[texts[row]] for row in rows.tolist()])
+    own = [number_of[plain_caption(dataset, row)] for row in rows.tolist()]
+    return states, torch.tensor(own)
 
 
 @torch.no_grad()
 def draw_sheet(training: ScorerTraining, dataset: Dataset) -> Image.Image:
     """Draw pictures that it has not seen, each above the caption it finds nearest."""
     scorer, rows = training.scorer, training.held_out[:SHEET_PICTURES]
-    texts = [plain_caption(dataset, row) for row in range(len(dataset.rows))]
-    states = training.captions.plain_states(torch.arange(len(texts)))
+    real = dataset.numbers_of(REAL_SPLITS)
+    texts = [plain_caption(dataset, row) for row in real.tolist()]
+    states = training.captions.plain_states(torch.from_numpy(real))
     pictures = plain(dataset, rows, scorer.side_px, scorer.device)
     nearest = (scorer.embed_pictures(pictures) @ scorer.embed_sentences(states).T).argmax(1)
     pixels = pictures.permute(0, 2, 3, 1).add(1).mul(127.5).round().byte().cpu().numpy()

@@ -8,17 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from generation import sentences
 from generation.dataset.augment import Augmentation, plain
+from generation.dataset.stored import Split
 from generation.progress import silent
 from generation.recipes.work import Work
-from generation.training import manifest, scorer, sentences
+from generation.scorer.model import Scorer
+from generation.training import manifest, scorer
 from generation.training.contrast import NO_LOOK, Captions, Claims, contrastive_loss
 from generation.training.loop import TrainingStopped
 from generation.training.manifest import CheckpointMissing
 from generation.training.optimizers import Optimizer, Schedule
 from generation.training.perceptual import perceptual_distance
 from generation.training.run import Run
-from generation.training.scorer import Scorer, ScorerRecipe, ScorerSummary
+from generation.training.scorer import ScorerRecipe, ScorerSummary
 from tests.unit.generation.training.drawings import LOOKS, SIDE_PX, write_dataset
 
 RECIPE = ScorerRecipe(
@@ -131,6 +134,35 @@ def test_training_finds_captions_of_unseen_pairs(trained: ScorerSummary) -> None
     assert trained.figures.pictures == 2
     assert trained.figures.recall > 3 * trained.figures.recall_by_chance
     assert trained.figures.look_accuracy == 1
+
+
+def test_every_look_is_counted_on_its_own_and_recorded(trained: ScorerSummary) -> None:
+    figures = trained.figures
+    assert sorted(figures.by_look) == sorted(LOOKS)
+    counted = sum(each.pictures for each in figures.by_look.values())
+    assert counted == figures.pictures
+    shares = sum(each.recall * each.pictures for each in figures.by_look.values())
+    assert shares / counted == pytest.approx(figures.recall)
+    recorded = manifest.read(trained.checkpoint, "scorer")["by_look"]
+    assert recorded == {look: dataclasses.asdict(each) for look, each in figures.by_look.items()}
+    assert all(
+        f"{look} {each.recall:.0%}" in trained.sentence() for look, each in figures.by_look.items()
+    )
+
+
+def test_made_scenes_are_no_captions_to_choose_from(work: Work, trained: ScorerSummary) -> None:
+    dataset = scorer.load(work.data)
+    scenes = tuple(
+        dataclasses.replace(row, split=Split.SCENE, concept=f"{row.concept} {i}", phrasings=(text,))
+        for i, row in enumerate(dataset.rows)
+        for text in (f"{row.phrasings[0]} again {i}",)
+    )
+    larger = dataclasses.replace(dataset, rows=(*dataset.rows, *scenes))
+    captions = Captions(larger, RECIPE.augmentation, 2, work.run("larger"), CPU, silent)
+    held_out = torch.tensor([row.is_unseen_by_scorer for row in dataset.rows]).nonzero()[:, 0]
+    measured = scorer.measure(scorer.read(trained.checkpoint), larger, captions, held_out)
+    assert measured.recall == pytest.approx(trained.figures.recall)
+    assert measured.recall_by_chance == trained.figures.recall_by_chance
 
 
 def test_what_is_exported_is_what_was_measured(work: Work, trained: ScorerSummary) -> None:
