@@ -14,7 +14,7 @@ from generation.dataset import augment
 from generation.dataset.stored import Dataset
 from generation.metrics.distances import Features
 from generation.progress import Progress
-from generation.training.scorer import Scorer
+from generation.scorer.model import Scorer
 
 Pictures = npt.NDArray[np.uint8]
 PIXELS_SIDE_PX = 32

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from generation import sentences
 from generation.dataset.captions import styled
 from generation.gan.networks import Encoder, Mapping, Synthesis, on_sphere
-from generation.training import manifest, sentences
+from generation.training import manifest
 
 KIND = "gan"
 NETWORKS = ("mapping", "synthesis", "encoder")

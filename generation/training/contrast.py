@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from generation import sentences
 from generation.dataset.augment import Augmentation, background_words
 from generation.dataset.captions import styled
 from generation.dataset.stored import Dataset, Row
 from generation.progress import Progress
-from generation.training import sentences
 
 NO_LOOK = -1
 

@@ -10,13 +10,13 @@ from generation.dataset.augment import varied
 from generation.dataset.stored import Dataset
 from generation.gan.model import Gan
 from generation.gan.networks import Discriminator
+from generation.scorer.model import Scorer
 from generation.training.contrast import Captions
 from generation.training.differentiable_augmentation import augment
 from generation.training.gan_recipe import GanRecipe
 from generation.training.perceptual import perceptual_distance
 from generation.training.relativistic import gradient_penalties, pairing_loss
 from generation.training.run import Placement, generator_at
-from generation.training.scorer import Scorer
 
 
 @dataclass(frozen=True, slots=True)

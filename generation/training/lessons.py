@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from generation.dataset.augment import varied
 from generation.dataset.stored import Dataset
+from generation.scorer.model import Scorer
 from generation.training import discriminator
 from generation.training.autoencoding import channel_statistics, picture_losses
 from generation.training.discriminator import adversarial_loss, critic_losses
@@ -14,7 +15,6 @@ from generation.training.loop import Player
 from generation.training.optimizers import Optimizer
 from generation.training.perceptual import perceptual_distance
 from generation.training.run import Placement, generator_at
-from generation.training.scorer import Scorer
 from generation.training.vae_recipe import VaeRecipe
 
 NAME = "vae"

@@ -5,8 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from generation.recipes.work import Work
+from generation.scorer.model import Scorer
 from generation.training.run import Placement
-from generation.training.scorer import KIND, Scorer, read
+from generation.training.scorer import KIND, read
 
 
 def open_eye(work: Work, at: Placement) -> Scorer:

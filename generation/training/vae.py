@@ -17,6 +17,7 @@ from generation.dataset.augment import plain
 from generation.dataset.stored import HELD_OUT, LEARNED, Dataset, load
 from generation.progress import Progress
 from generation.recipes.work import Work
+from generation.scorer.model import Scorer
 from generation.training import autoencoding, manifest, sheet
 from generation.training.autoencoding import (
     Posterior,
@@ -35,7 +36,6 @@ from generation.training.loop import Loop, TrainingStopped
 from generation.training.perceptual import open_eye, perceptual_distance
 from generation.training.run import Placement, place
 from generation.training.scorer import KIND as SCORER
-from generation.training.scorer import Scorer
 from generation.training.vae_recipe import VaeRecipe
 
 KIND = "vae"

@@ -1,0 +1,1 @@
+"""A small model that judges how well pictures fit words."""
