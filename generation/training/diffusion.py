@@ -185,6 +185,7 @@ def prepare(work: Work, recipe: DiffusionRecipe, dataset: Dataset, report: Progr
         terms=recipe.terms,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
+        is_divisible=True,
     )
     validate = None
     if len(left_out):

@@ -231,6 +231,7 @@ def prepare(work: Work, recipe: DistillRecipe, dataset: Dataset, report: Progres
         terms=recipe.terms,
         optimizer=recipe.optimizer,
         schedule=recipe.schedule,
+        is_divisible=True,
     )
 
     def draw_sheet() -> Image.Image:
@@ -341,7 +342,9 @@ def _losses(
         generator = generator_at(recipe.run.seed, step)
         numbers = torch.randint(recipe.trajectories, (batch_size,), generator=generator)
         nodes, states = ways.at(numbers, placement)
-        walked = walk(unet, scheduler, nodes[0], states, steps)
+        # A scheduler of its own: it keeps count of its steps, and batches are computed in parts.
+        own = DPMSolverMultistepScheduler.from_config(scheduler.config)
+        walked = walk(unet, own, nodes[0], states, steps)
         found = {END: functional.mse_loss(walked[-1], nodes[-1])}
         if recipe.terms.get(PATH):
             found[PATH] = functional.mse_loss(torch.stack(walked[1:-1]), nodes[1:-1])

@@ -7,6 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,9 @@ class Player:
             `run.generator_at(seed, step)`. May leave out terms at some steps; without any, the player
             sits this turn out.
         terms: Weight of every loss term.
+        is_divisible: Whether a batch may be computed in parts: its pictures do not look at each
+            other, and `losses` keeps nothing. Every part is then asked for under a number of its
+            own.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Player:
     terms: Mapping[str, float]
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
+    is_divisible: bool = False
 
 
 @dataclass(slots=True)
@@ -113,7 +118,8 @@ class Loop:
         fingerprint: Of the data; a snapshot made on other data is not taken up.
 
     Raises:
-        TrainingStopped: The snapshot in `folder` belongs to another model or other data.
+        TrainingStopped: The snapshot in `folder` belongs to another model or other data, or the
+            run wants several workers and a player's batches cannot be divided.
     """
 
     def __init__(
@@ -130,6 +136,8 @@ class Loop:
     ) -> None:
         self.title, self.folder, self.settings, self.place = title, folder, run, place
         self.players, self.steps = tuple(players), steps
+        if run.workers > 1 and not all(player.is_divisible for player in players):
+            raise TrainingStopped(f"{title}: its batches cannot be divided; set workers = 1")
         self.validate, self.draw_sheet = validate, draw_sheet
         self.weights = {
             player.name: Weights(
@@ -236,12 +244,11 @@ class Loop:
         while True:
             size = self._state.batch_size
             try:
+                if self.settings.workers > 1:
+                    return self._divided(player, number, size)
                 terms = player.losses(number, size)
-                self._check_terms(player, terms)
-                if not terms:
-                    return terms
-                total = torch.stack([player.terms[name] * terms[name] for name in terms]).sum()
-                total.backward()
+                if terms:
+                    self._total(player, terms).backward()
                 return terms
             except torch.OutOfMemoryError as error:
                 self.weights[player.name].forget_gradients()
@@ -261,6 +268,29 @@ class Loop:
                 self.steps,
                 f"out of memory: from here on {self._state.batch_size} pictures a step",
             )
+
+    def _divided(self, player: Player, number: int, size: int) -> Mapping[str, Tensor]:
+        """Compute the parts of a batch at the same time, and their mean gradient."""
+        workers, weights = self.settings.workers, self.weights[player.name].computing
+        threads = torch.get_num_threads()
+
+        def part(worker: int) -> tuple[Mapping[str, Tensor], Sequence[Tensor]]:
+            torch.set_num_threads(threads)  # each thread has a number of its own
+            terms = player.losses(number * workers + worker, -(-size // workers))
+            # Not `backward`, which would add up in the order in which the parts happen to end.
+            gradients = torch.autograd.grad(self._total(player, terms), weights)
+            return {name: term.detach() for name, term in terms.items()}, gradients
+
+        with ThreadPoolExecutor(workers) as pool:
+            parts = list(pool.map(part, range(workers)))
+        for weight, *gradients in zip(weights, *(each for _, each in parts), strict=True):
+            weight.grad = torch.stack(gradients).mean(0)
+        names = parts[0][0]
+        return {name: torch.stack([terms[name] for terms, _ in parts]).mean() for name in names}
+
+    def _total(self, player: Player, terms: Mapping[str, Tensor]) -> Tensor:
+        self._check_terms(player, terms)
+        return torch.stack([player.terms[name] * terms[name] for name in terms]).sum()
 
     def _check_terms(self, player: Player, terms: Mapping[str, Tensor]) -> None:
         if not set(terms) <= set(player.terms):

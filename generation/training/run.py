@@ -20,6 +20,8 @@ class Run:
         compile: Use torch.compile on CUDA; elsewhere it does not pay.
         threads: Torch threads; 0 leaves torch's own choice. 1 is right on a machine that does
             anything else: two threads on two busy cores can be ten times slower than one.
+        workers: Parts of each batch that are computed at the same time, each by `threads` threads.
+            On a CPU, workers with one thread each get more done than one with as many threads.
         ema_decay: Ceiling of the weights' moving average; 0 keeps none.
         log_every: Steps averaged into one point of the curve.
         save_every_s: Seconds between snapshots: the most that a killed run loses.
@@ -38,6 +40,7 @@ class Run:
     precision: str = "auto"
     compile: bool = True
     threads: int = 0
+    workers: int = 1
     ema_decay: float = 0.998
     log_every: int = 50
     save_every_s: float = 180.0

@@ -1,6 +1,7 @@
 """Training loses nothing: not small updates, not a killed run's progress, not the reason it ended."""
 
 import csv
+import dataclasses
 import errno
 import os
 from collections.abc import Callable, Mapping
@@ -129,6 +130,40 @@ def test_gradients_reach_a_player_in_its_own_turn_only(tmp_path: Path) -> None:
     toy_loop(tmp_path, Run(steps=3, batch_size=4), toy=toy, place=FLOAT32).run(silent)
     # Three steps in which the painter's loss went through the critic, which sat them out.
     assert all(map(torch.equal, critic, toy.critic.parameters()))
+
+
+def alone(folder: Path, toy: Toy, run: Run, *, is_divisible: bool = True) -> Loop:
+    optimizer = Optimizer(name="sgd", learning_rate=0.5, clip_norm=0.0)
+    (player, _) = players(toy, optimizer)
+    player = dataclasses.replace(player, is_divisible=is_divisible)
+    return Loop("toy", folder, run, FLOAT32, [player], run.steps)
+
+
+def test_workers_add_up_to_the_mean_gradient_of_their_parts(tmp_path: Path) -> None:
+    toy, expected = Toy(), Toy()
+    run = Run(steps=1, batch_size=6, ema_decay=0.0, workers=2)
+    alone(tmp_path, toy, run).run(silent)
+    assert sorted(toy.seen) == [(0, 3), (1, 3)]
+    for step in (0, 1):
+        terms = expected.painter_losses(step, 3)
+        ((terms["pixels"] + 0.01 * terms["critic"]) / 2).backward()
+    for moved, start in zip(toy.painter.parameters(), expected.painter.parameters(), strict=True):
+        assert start.grad is not None
+        assert torch.allclose(moved, start - 0.5 * start.grad, atol=1e-6)
+
+
+def test_workers_give_the_same_weights_again(tmp_path: Path) -> None:
+    run = Run(steps=12, batch_size=8, workers=3)
+    first, second = Toy(), Toy()
+    for name, toy in (("first", first), ("second", second)):
+        alone(tmp_path / name, toy, run).run(silent)
+    for left, right in zip(first.painter.parameters(), second.painter.parameters(), strict=True):
+        assert torch.equal(left, right)
+
+
+def test_batches_that_cannot_be_divided_are_refused_with_advice(tmp_path: Path) -> None:
+    with pytest.raises(TrainingStopped, match="set workers = 1"):
+        alone(tmp_path, Toy(), Run(workers=2), is_divisible=False)
 
 
 def test_updates_below_bfloat16_resolution_add_up(tmp_path: Path) -> None:
