@@ -166,7 +166,7 @@ class Dispatcher:
             # A job that may have killed a worker is drawn alone, so it takes nobody with it.
             batch_key=f"{key}/alone-{job.id}" if job.attempts else key,
             model=job.request.model,
-            num_images=job.request.num_images,
+            num_images=job.request.num_candidates,
             max_concurrent=guild.concurrent_jobs_per_member,
         )
 

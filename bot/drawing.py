@@ -173,7 +173,7 @@ async def _record(store: Store, job: Job, done: ImagesDone) -> Rendered | Ended:
         elapsed_s=done.elapsed_s,
         now=now(),
     )
-    await _learn_cost(store, cost_key(job.request), done.elapsed_s / job.request.num_images)
+    await _learn_cost(store, cost_key(job.request), done.elapsed_s / job.request.num_candidates)
     return Rendered(job, images)
 
 

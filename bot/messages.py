@@ -34,6 +34,14 @@ def alt_text(prompt: str, index: int, total: int, style: str | None) -> str:
     return prompt[: 256 - len(tail)].strip() + tail
 
 
+def best_of(num_images: int, num_candidates: int) -> str:
+    """Say that more were drawn than are shown, and who picked."""
+    return (
+        f"The best {num_images} of {num_candidates} drawn, as a small model judges how they fit"
+        " the words."
+    )
+
+
 def duration(seconds: float) -> str:
     """Return a span of time as people say it."""
     if seconds < 1.5:

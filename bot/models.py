@@ -3,7 +3,14 @@
 import dataclasses
 
 from bot.settings import ModelSettings, Settings
-from generation.checkpoints import EMBEDDED, MANIFEST, PATTERN, Checkpoint, read_checkpoint
+from generation.checkpoints import (
+    EMBEDDED,
+    EMBEDDED_SCORER,
+    MANIFEST,
+    PATTERN,
+    Checkpoint,
+    read_checkpoint,
+)
 from generation.errors import UnknownCheckpoint
 
 
@@ -16,7 +23,8 @@ def checkpoints(settings: Settings) -> dict[str, Checkpoint]:
     """
     found = [PATTERN, *(_described(model) for model in settings.models)]
     if (EMBEDDED / MANIFEST).is_file():
-        found.insert(0, read_checkpoint(EMBEDDED))
+        shipped = read_checkpoint(EMBEDDED)
+        found.insert(0, dataclasses.replace(shipped, scorer=str(EMBEDDED_SCORER)))
     by_name = {checkpoint.name: checkpoint for checkpoint in found}
     if len(by_name) < len(found):
         raise UnknownCheckpoint(
@@ -31,8 +39,10 @@ def checkpoints(settings: Settings) -> dict[str, Checkpoint]:
 
 
 def _described(model: ModelSettings) -> Checkpoint:
+    scorer = str(model.scorer or "")
     if model.folder is not None and (model.folder / MANIFEST).is_file():
-        return dataclasses.replace(read_checkpoint(model.folder), name=model.name)
+        described = read_checkpoint(model.folder)
+        return dataclasses.replace(described, name=model.name, scorer=scorer)
     return Checkpoint(
         name=model.name,
         title=model.title or model.name,
@@ -48,4 +58,5 @@ def _described(model: ModelSettings) -> Checkpoint:
         default_style=model.default_style,
         honours=frozenset(model.honours),
         sha256=model.sha256,
+        scorer=scorer,
     )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from bot.flags import near
+from bot.messages import best_of
 from bot.parsed import ParsedPrompt
 from bot.prompt_text import PromptError
 from generation.checkpoints import Checkpoint, size_for
@@ -106,6 +107,7 @@ def resolve(
     checkpoint: Checkpoint,
     seed: int,
     num_images: int,
+    usual_images: int = 0,
     negative_prompt: str = "",
     image: str | None = None,
     default_style: str | None = None,
@@ -116,7 +118,9 @@ def resolve(
         parsed: What was asked for; what it says goes before the other arguments.
         checkpoint: What draws; chosen with `choose_model`.
         seed: Seed for a prompt without `--seed`.
-        num_images: How many images.
+        num_images: How many images are wanted.
+        usual_images: How many are drawn anyway, to keep the best of them, where the checkpoint has
+            a scorer and no `--seed` says which are meant.
         negative_prompt: Added to what `--no` says.
         image: SHA-256 of the stored picture to start from, or None.
         default_style: Style for a prompt without `--style`; passed over if the checkpoint lacks it.
@@ -142,7 +146,10 @@ def resolve(
         negative_prompt=_negative_prompt(negatives, guidance_scale, checkpoint, notes),
         style=style,
         num_images=num_images,
+        num_spare=_spare(parsed, checkpoint, usual_images - num_images),
     )
+    if request.num_spare:
+        notes.append(best_of(request.num_images, request.num_candidates))
     for field, flag in (("chaos", "--c"), ("tile", "--tile")):
         if field in parsed.given:
             notes.append(f"`{flag}` has no effect on `{checkpoint.name}`.")
@@ -150,6 +157,10 @@ def resolve(
     if note := vocabulary_note(prompts, checkpoint):
         notes.append(note)
     return Resolved(request, tuple(notes))
+
+
+def _spare(parsed: ParsedPrompt, checkpoint: Checkpoint, fewer: int) -> int:
+    return max(fewer, 0) if checkpoint.scorer and parsed.seed is None else 0
 
 
 def _honours(checkpoint: Checkpoint, ability: str) -> bool:

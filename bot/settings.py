@@ -75,6 +75,11 @@ class ModelSettings(BaseModel):
     sha256: Mapping[str, str] = Field(
         default_factory=dict, description="file in `folder` to its SHA-256, checked before loading"
     )
+    scorer: Path | None = Field(
+        default=None,
+        description="folder that `atelier train scorer` exported; picks the best pictures where "
+        "fewer are wanted than a server draws",
+    )
 
     @model_validator(mode="after")
     def _one_pinned_source(self) -> Self:

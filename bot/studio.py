@@ -272,6 +272,7 @@ class Studio:
                     checkpoint=checkpoint,
                     seed=secrets.randbelow(MAX_SEED + 1) if parsed.seed is None else parsed.seed,
                     num_images=wanted,
+                    usual_images=guild.images_per_job,
                     negative_prompt=own.negative_prompt or "",
                     image=image,
                     default_style=next((s for s in styles if s in checkpoint.styles), None),

@@ -27,6 +27,7 @@ DISTILLED = "distill"
 
 MANIFEST = "atelier.json"
 EMBEDDED = Path(__file__).parent / "weights" / "atelier-emoji"
+EMBEDDED_SCORER = EMBEDDED.parent / "atelier-scorer"  # judges the pictures of every shipped one
 EMBEDDED_MULTIPLE_PX = 32  # three halvings in the autoencoder, two in the denoiser
 
 MIN_RATIO, MAX_RATIO = 1 / 3, 3.0
@@ -57,6 +58,7 @@ class Checkpoint:
         honours: The abilities it has, of `ABILITIES`.
         sha256: Relative file to hex digest; checked by `verify` before loading.
         text_encoder: Package that holds the text encoder; empty if the folder holds it.
+        scorer: Folder of the scorer that picks the best of its pictures; empty for none.
 
     Raises:
         ValueError: The description contradicts itself.
@@ -79,6 +81,7 @@ class Checkpoint:
     honours: frozenset[str] = PIPELINE_ABILITIES
     sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
     text_encoder: str = ""
+    scorer: str = ""
 
     def __post_init__(self) -> None:
         for is_wrong, problem in self._problems():
@@ -285,7 +288,7 @@ def estimate_cost_s(request: TextToImage, costs: Mapping[str, float]) -> float:
         request: What is to be drawn.
         costs: `cost_key` to measured device-seconds per image.
     """
-    return _cost_per_image_s(request, costs) * request.num_images
+    return _cost_per_image_s(request, costs) * request.num_candidates
 
 
 def _cost_per_image_s(request: TextToImage, costs: Mapping[str, float]) -> float:

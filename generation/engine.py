@@ -5,11 +5,14 @@ pipes. Everything that needs torch is imported when a checkpoint needs it, so th
 without a model starts at once.
 """
 
+import dataclasses
 import functools
 import importlib.metadata
 import io
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image, ImageOps
@@ -17,8 +20,8 @@ from PIL import Image, ImageOps
 from generation.checkpoints import Checkpoint
 from generation.errors import GenerationError, InvalidRequest, OutOfMemory, UnknownCheckpoint
 from generation.orders import Order, batch_key
-from generation.requests import ImageToImage, TextToImage
-from generation.results import EngineFingerprint, OrderFailed, StepDone, WorkerEvent
+from generation.requests import ImageToImage, TextToImage, WeightedPrompt
+from generation.results import EngineFingerprint, ImagesDone, OrderFailed, StepDone, WorkerEvent
 
 Report = Callable[[WorkerEvent], None]
 IsCancelled = Callable[[int], bool]
@@ -46,7 +49,7 @@ class Technique(Protocol):
         """Draw orders of one `batch_key` together, whoever they belong to.
 
         What an order looks like never depends on the others. Every order ends with exactly one of
-        `ImagesDone`, `OrderFailed` and `OrderCancelled`.
+        `ImagesDone` with all `num_candidates` pictures, `OrderFailed` and `OrderCancelled`.
 
         Args:
             orders: At least one, fit for this checkpoint (see `refuse_unfit`).
@@ -114,6 +117,7 @@ class Engine:
     def draw(self, orders: Sequence[Order], report: Report, is_cancelled: IsCancelled) -> None:
         """Draw orders of one `batch_key`; see `Technique.draw`.
 
+        Of the pictures that were drawn, those that were asked for are told: see `keep_best`.
         What is wrong with one order fails that order alone. When the device runs out of memory,
         the rest is drawn again in smaller batches, and fails if those do not fit either.
 
@@ -127,6 +131,8 @@ class Engine:
         unfinished = {order.job_id: order for order in orders}
 
         def note(event: WorkerEvent) -> None:
+            if isinstance(event, ImagesDone):
+                event = keep_best(event, unfinished[event.job_id].request, technique.checkpoint)
             if is_final(event):
                 del unfinished[event.job_id]
             report(event)
@@ -177,11 +183,36 @@ def failed(job_id: int, error: GenerationError) -> OrderFailed:
     return OrderFailed(job_id, type(error).__name__, str(error))
 
 
+def keep_best(done: ImagesDone, request: TextToImage, checkpoint: Checkpoint) -> ImagesDone:
+    """Return the job with as many pictures as it asked for.
+
+    Of spare pictures, those that the checkpoint's scorer finds nearest to the words and the look
+    are kept, the nearest first, and the time that this took is charged as well. Without spare
+    ones nothing changes.
+
+    Raises:
+        CheckpointCorrupt: The scorer is missing or not the recorded one.
+    """
+    if not request.num_spare:
+        return done
+    from generation.scorer.choosing import open_scorer, ranked
+
+    started_at_s = time.monotonic()
+    styled = functools.partial(checkpoint.styled, style=request.style)
+    captions = [WeightedPrompt(styled(part.text), part.weight) for part in request.prompts]
+    scorer = open_scorer(Path(checkpoint.scorer))
+    best = ranked(scorer, captions, [image.png for image in done.images])[: request.num_images]
+    kept = [dataclasses.replace(done.images[number], index=i) for i, number in enumerate(best)]
+    elapsed_s = done.elapsed_s + time.monotonic() - started_at_s
+    return dataclasses.replace(done, images=tuple(kept), elapsed_s=elapsed_s)
+
+
 def refuse_unfit(order: Order, checkpoint: Checkpoint) -> None:
     """Refuse an order that this checkpoint cannot draw.
 
     Raises:
-        InvalidRequest: Its size or style is not the checkpoint's, or its picture is missing.
+        InvalidRequest: Its size or style is not the checkpoint's, its picture is missing, or
+            nothing could pick the best of its pictures.
     """
     request = order.request
     multiple = checkpoint.size_multiple
@@ -192,6 +223,8 @@ def refuse_unfit(order: Order, checkpoint: Checkpoint) -> None:
         size = f"{request.width}x{request.height}"
         raise InvalidRequest("size", size, f"at most {checkpoint.pixel_limit} pixels in all")
     checkpoint.styled("", request.style)
+    if request.num_spare and not checkpoint.scorer:
+        raise InvalidRequest("num_spare", request.num_spare, "0 on a model without a scorer")
     if isinstance(request, ImageToImage) and order.image_png is None:
         raise InvalidRequest("image", request.image, "sent along with the order")
 

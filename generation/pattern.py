@@ -82,7 +82,8 @@ class Pattern:
         share_s = (time.monotonic() - started_at_s) / len(orders)
         for order in active:
             encoding_at_s = time.monotonic()
-            images = tuple(self._draw_image(order, i) for i in range(order.request.num_images))
+            count = order.request.num_candidates
+            images = tuple(self._draw_image(order, index) for index in range(count))
             elapsed_s = share_s + time.monotonic() - encoding_at_s
             report(ImagesDone(order.job_id, images, self.fingerprint, elapsed_s))
 

@@ -39,8 +39,11 @@ class TextToImage:
         negative_prompt: What to keep away from; may be empty.
         model: Name of a configured checkpoint.
         style: Name of one of the checkpoint's styles, or None.
-        seed: Seed of the first image, 0 to `MAX_SEED`; image i uses `seed + i` (mod 2^32).
-        num_images: 1 to `MAX_IMAGES`.
+        seed: Seed of the first image drawn, 0 to `MAX_SEED`; the i-th after it is drawn from
+            `seed + i` (mod 2^32).
+        num_images: How many are wanted, 1 to `MAX_IMAGES`.
+        num_spare: How many more are drawn, of which only those that fit the words best are kept;
+            0 keeps all in the order of their seeds. Together at most `MAX_IMAGES`.
         width: In pixels, a multiple of 8.
         height: In pixels, a multiple of 8.
         num_inference_steps: 1 to `MAX_STEPS`.
@@ -60,6 +63,7 @@ class TextToImage:
     negative_prompt: str = ""
     style: str | None = None
     num_images: int = 4
+    num_spare: int = 0  # with a default: requests of older records say nothing about it
 
     def __post_init__(self) -> None:
         _check_prompts(self.prompts)
@@ -67,6 +71,9 @@ class TextToImage:
             raise InvalidRequest("seed", self.seed, f"from 0 to {MAX_SEED}")
         if not 1 <= self.num_images <= MAX_IMAGES:
             raise InvalidRequest("num_images", self.num_images, f"from 1 to {MAX_IMAGES}")
+        if not 0 <= self.num_spare <= MAX_IMAGES - self.num_images:
+            most = MAX_IMAGES - self.num_images
+            raise InvalidRequest("num_spare", self.num_spare, f"from 0 to {most}")
         for name, size_px in (("width", self.width), ("height", self.height)):
             if size_px % 8 or not 16 <= size_px <= 4096:
                 raise InvalidRequest(name, size_px, "a multiple of 8 from 16 to 4096")
@@ -84,13 +91,18 @@ class TextToImage:
             return self.prompts[0].text
         return " ".join(f"{part.text}::{part.weight:g}" for part in self.prompts)
 
+    @property
+    def num_candidates(self) -> int:
+        """How many pictures are drawn, the spare ones included."""
+        return self.num_images + self.num_spare
+
     def seed_of(self, index: int) -> int:
-        """Return the seed of image `index` (0-based)."""
+        """Return the seed of candidate `index` (0-based)."""
         return (self.seed + index) % (MAX_SEED + 1)
 
-    def only_image(self, index: int) -> Self:
-        """Return the request that draws image `index` (0-based) alone."""
-        return dataclasses.replace(self, seed=self.seed_of(index), num_images=1)
+    def only_seed(self, seed: int) -> Self:
+        """Return the request that draws the picture of one seed alone."""
+        return dataclasses.replace(self, seed=seed, num_images=1, num_spare=0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

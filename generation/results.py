@@ -45,7 +45,8 @@ class DrawnImage:
     """One finished picture.
 
     Args:
-        index: Its place in the job, from 0.
+        index: Its place in the job, from 0: the best first if the best were picked, otherwise in
+            the order of the seeds.
         seed: The seed that draws it alone.
         width: In pixels.
         height: In pixels.
@@ -79,6 +80,20 @@ class StepDone:
     step: int
     num_inference_steps: int
     preview: bytes | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UnknownWord:
+    """A word of a prompt that the checkpoint cannot know.
+
+    Args:
+        word: As it was typed: letters only, or one emoji.
+        near: Entries of the checkpoint's vocabulary that come nearest, the nearest first: letters,
+            digits, spaces, hyphens and apostrophes only. May be empty.
+    """
+
+    word: str
+    near: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ CHOICES_SHOWN = 25  # Discord's limit for autocomplete
     model="What draws it",
     aspect="Width:height, such as 3:2",
     seed="The same seed and prompt give the same pictures",
-    images="How many pictures",
+    images="How many pictures; fewer than usual are the best of those drawn",
     negative="What to keep away from",
     image="A picture to start from",
 )

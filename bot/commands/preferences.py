@@ -112,7 +112,7 @@ async def _greet(channel: discord.TextChannel) -> None:
     model="What draws when you ask for no model",
     aspect="Width:height when you ask for none, such as 3:2",
     negative="What to keep away from when you do not say",
-    images="How many pictures when you do not say",
+    images="How many pictures when you do not say; fewer than usual are the best of those drawn",
     clear="Forget this",
 )
 async def mysettings(

@@ -24,9 +24,15 @@ from generation.requests import MAX_IMAGES, MAX_SEED
 from generation.results import StepDone
 from generation.safety.decode import decode_upload
 from generation.supervisor import Supervisor
+from storage.settings import GuildSettings
 from storage.store import Store
 
 NOBODY = 0  # the member id of whoever sits at the terminal
+USUAL_IMAGES = GuildSettings().images_per_job  # as on a server that did not choose
+IMAGES_HELP = (
+    f"Pictures a job. Fewer than {USUAL_IMAGES} without --seed are the best of {USUAL_IMAGES},"
+    " where the model has a scorer."
+)
 TERMINAL = Place(guild_id=None, channel_id=0)
 
 
@@ -34,7 +40,7 @@ def imagine(
     context: typer.Context,
     prompt: Annotated[str, typer.Argument(help="What to draw; Discord's --flags work in it too.")],
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path(),
-    images: Annotated[int, typer.Option(min=1, max=MAX_IMAGES, help="Pictures a job.")] = 1,
+    images: Annotated[int, typer.Option(min=1, max=MAX_IMAGES, help=IMAGES_HELP)] = 1,
     seed: Annotated[
         int | None, typer.Option(min=0, max=MAX_SEED, help="Of the first picture.")
     ] = None,
@@ -122,6 +128,7 @@ def _resolve(
                 checkpoint=checkpoint,
                 seed=secrets.randbelow(MAX_SEED + 1) if each.seed is None else each.seed,
                 num_images=num_images,
+                usual_images=USUAL_IMAGES,
                 negative_prompt="",
                 image=init_image,
                 default_style=checkpoint.default_style,

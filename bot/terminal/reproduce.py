@@ -111,7 +111,7 @@ async def _redraw(settings: Settings, store: Store, job: Job, image: Image) -> I
     Raises:
         Stop: It cannot be drawn any more.
     """
-    request = job.request.only_image(image.index)
+    request = job.request.only_seed(image.seed)
     known = checkpoints(settings)
     if request.model not in known:
         raise UnknownCheckpoint(f"its model {request.model!r} is no longer configured")

@@ -122,7 +122,7 @@ def _recipe(job: Job) -> str:
         "Negative prompt": plain(request.negative_prompt, 300) or "none",
         "Model": f"`{request.model}`",
         "Style": f"`{request.style}`" if request.style else "none",
-        "Seed": f"`{request.seed}` (picture n uses seed + n - 1)",
+        "Seed": f"`{request.seed}` for the first picture drawn, then counting up",
         "Size": f"{request.width}×{request.height} px",
         "Steps": str(request.num_inference_steps),
         "Guidance": f"{request.guidance_scale:g}",

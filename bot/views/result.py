@@ -76,7 +76,10 @@ def result(
     shown = [image for image in images if image.is_shown]
     style = f" · style `{job.request.style}`" if job.request.style else ""
     took = f" · {job.elapsed_s:.1f} s" if job.elapsed_s is not None else ""
-    facts = f"-# Job {job.id} · {mention(job.member_id)} · seed `{job.request.seed}`{style}{took}"
+    # The best of several may come from any of their seeds, so each is named.
+    seeds = [image.seed for image in images] if job.request.num_spare else [job.request.seed]
+    seed = "seed " + ", ".join(f"`{each}`" for each in seeds)
+    facts = f"-# Job {job.id} · {mention(job.member_id)} · {seed}{style}{took}"
     items: list[Item] = [discord.ui.TextDisplay(f"{_headline(job)}\n{facts} · AI-generated")]
     items += _notes(job)
     if shown:

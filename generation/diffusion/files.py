@@ -11,12 +11,13 @@ from pathlib import Path
 from generation import checkpoints
 from generation.checkpoints import Checkpoint
 from generation.errors import CheckpointCorrupt
+from generation.scorer import files as scorer_files
 
 PINNED_REVISION_LENGTH = 40  # a full commit; branch and tag names can move
 
 
 def check(checkpoint: Checkpoint) -> None:
-    """Check that a checkpoint is pinned and its files are the recorded ones.
+    """Check that a checkpoint is pinned and its files and its scorer's are the recorded ones.
 
     A folder without any recorded hash is the operator's own and taken as it is; its hashes still
     go into the fingerprint.
@@ -25,6 +26,8 @@ def check(checkpoint: Checkpoint) -> None:
         CheckpointCorrupt: It is not pinned, not a diffusers folder, differs from its record, or
             holds weights that the record says nothing about.
     """
+    if checkpoint.scorer:
+        scorer_files.check(Path(checkpoint.scorer))
     if not is_local(checkpoint):
         if not is_pinned(checkpoint.revision):
             source, revision = checkpoint.source, checkpoint.revision

@@ -1,5 +1,6 @@
 """Opening a checkpoint with diffusers: safetensors only, no code from a hub."""
 
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -14,6 +15,7 @@ from generation.device import DeviceChoice, name_of
 from generation.diffusion import files
 from generation.errors import CheckpointCorrupt
 from generation.results import EngineFingerprint
+from generation.scorer import files as scorer_files
 
 
 def load(checkpoint: Checkpoint, choice: DeviceChoice, *, previews: bool) -> engine.Technique:
@@ -114,12 +116,19 @@ def fingerprint_of(
 
 
 def _weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return `sha256:<file>` to digest of every weight file, the text encoder's included."""
+    """Return `sha256:<file>` to digest of every weight file.
+
+    The text encoder's are included, and the scorer's: no picture's bits depend on it, but which
+    pictures a request with spare ones is given.
+    """
     hashes = files.weight_hashes(checkpoint)
     if checkpoint.text_encoder:
         from generation import text_encoder
 
         hashes |= {f"text_encoder:{name}": value for name, value in text_encoder.SHA256.items()}
+    if checkpoint.scorer:
+        found = scorer_files.check(Path(checkpoint.scorer))
+        hashes |= {f"scorer:{name}": digest for name, digest in found.items()}
     return {f"sha256:{name}": digest for name, digest in hashes.items()}
 
 

@@ -83,7 +83,7 @@ class WholePipeline:
         started_at_s = time.monotonic()
         progress = Progress(order, report, is_cancelled, self._preview if self._previews else None)
         images = []
-        for index in range(order.request.num_images):
+        for index in range(order.request.num_candidates):
             image = self._draw_image(order, index, progress)
             if progress.is_stopped:
                 report(OrderCancelled(order.job_id))
@@ -177,7 +177,7 @@ class Progress:
         self._order, self._report, self._is_cancelled = order, report, is_cancelled
         self._preview = preview
         steps = order.request.num_inference_steps - engine.start_step(order.request)
-        self._total = steps * order.request.num_images
+        self._total = steps * order.request.num_candidates
         self._done = 0
         self._step_at_s = 0.0
 

@@ -133,7 +133,7 @@ class Slots:
         if request.guidance_scale > 1:
             negative = self._encoder.negative_prompt_embeds(request)
         slots = []
-        for index in range(request.num_images):
+        for index in range(request.num_candidates):
             scheduler = copy.deepcopy(self._pipeline.scheduler)
             generator = torch.Generator("cpu").manual_seed(request.seed_of(index))
             timesteps = timesteps_of(scheduler, request, self._device)

@@ -1,5 +1,6 @@
 """`/settings`, `/mysettings`, `/queue` and `/help`: what was chosen is shown and enforced."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from bot.demo.stage import text_of
 from bot.failures import Refused
 from bot.flags import FLAGS
 from bot.studio import Ask
-from generation.jobs import JobState
+from generation.checkpoints import PATTERN
+from generation.jobs import Job, JobState
 from storage.settings import GuildSettings, MemberSettings
 from tests.integration.conftest import World, open_world
 
@@ -148,6 +150,26 @@ async def test_a_job_has_at_most_the_servers_images(world: World) -> None:
     assert refused.ephemeral
     assert "at most 2" in refused.response.content
     assert (await world.imagine(world.alice, "a fox")).request.num_images == 2
+
+
+async def test_fewer_images_are_picked_from_the_servers_usual_number_and_cost_as_much(
+    world: World,
+) -> None:
+    await world.consent(world.alice)
+    studio, actor = world.app.studio, Actor(world.alice.id, world.guild.id)
+    studio.checkpoints = {"pattern": dataclasses.replace(PATTERN, scorer="a folder")}
+
+    async def asked(**wanted: int) -> Job:
+        ask = Ask(text="a fox", channel_id=world.channel.id, **wanted)
+        (job,) = (await studio.submit(actor, ask)).jobs
+        return job
+
+    few, usual = await asked(num_images=1), await asked()
+    assert (few.request.num_images, few.request.num_candidates) == (1, 4)
+    assert (usual.request.num_images, usual.request.num_candidates) == (4, 4)
+    assert few.cost_s == usual.cost_s
+    (again,) = (await studio.again(actor, few.id, world.channel.id)).jobs
+    assert (again.request.num_candidates, again.notes) == (4, few.notes)
 
 
 async def test_a_large_default_of_ones_own_gives_way_to_a_small_server(world: World) -> None:

@@ -63,7 +63,9 @@ def finished(events):
 async def test_a_drawing_reports_its_steps_and_ends_with_pictures():
     async with supervised() as supervisor:
         ready = await supervisor.start()
-        events = await render(supervisor, Order(5, REQUEST), Order(6, REQUEST.only_image(1)))
+        events = await render(
+            supervisor, Order(5, REQUEST), Order(6, REQUEST.only_seed(REQUEST.seed_of(1)))
+        )
     ends = finished(events)
     assert [event.step for event in events if event.job_id == 5 and event not in ends.values()] == [
         1,
@@ -274,7 +276,10 @@ async def test_the_embedded_checkpoint_draws_the_same_files_in_every_process():
         REQUEST, model=checkpoint.name, width=checkpoint.width, height=checkpoint.height
     )
     drawn = []
-    for orders in ((request,), (dataclasses.replace(request, seed=3), request.only_image(1))):
+    for orders in (
+        (request,),
+        (dataclasses.replace(request, seed=3), request.only_seed(request.seed_of(1))),
+    ):
         async with supervised(checkpoints={"a": PATTERN, checkpoint.name: checkpoint}) as worker:
             numbered = [Order(job_id, order) for job_id, order in enumerate(orders)]
             events = await render(worker, *numbered)

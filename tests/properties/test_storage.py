@@ -111,7 +111,8 @@ fields = {
     "guidance_scale": st.floats(1, 30),
     "negative_prompt": texts,
     "style": st.none() | texts,
-    "num_images": st.integers(1, 8),
+    "num_images": st.integers(1, 5),
+    "num_spare": st.integers(0, 3),
 }
 requests = st.builds(TextToImage, **fields) | st.builds(
     ImageToImage,

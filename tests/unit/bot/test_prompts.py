@@ -387,6 +387,28 @@ def test_flags_go_before_the_other_arguments():
     assert (request.seed, request.style, request.negative_prompt) == (7, "flat", "text, frame")
 
 
+def test_the_usual_number_is_drawn_for_a_scorer_to_pick_from_and_the_reply_says_so():
+    judged = dataclasses.replace(EMOJI, scorer="folder")
+    request, notes = (
+        (found := resolved("a fox", judged, num_images=1, usual_images=4)).request,
+        found.notes,
+    )
+    assert (request.num_images, request.num_candidates) == (1, 4)
+    assert any("best 1 of 4" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "scorer", "usual_images"),
+    [("a fox", "", 4), ("a fox --seed 7", "folder", 4), ("a fox", "folder", 2)],
+)
+def test_nothing_is_picked_without_a_scorer_from_a_given_seed_or_where_all_are_wanted(
+    text, scorer, usual_images
+):
+    judged = dataclasses.replace(EMOJI, scorer=scorer)
+    found = resolved(text, judged, num_images=2, usual_images=usual_images)
+    assert (found.request.num_images, found.request.num_spare, found.notes) == (2, 0, ())
+
+
 @pytest.mark.parametrize(
     ("text", "expected", "note"),
     [

@@ -50,7 +50,7 @@ def test_every_step_is_reported_and_the_last_event_is_the_pictures():
 def test_an_image_alone_or_in_company_is_the_same_file():
     other = dataclasses.replace(REQUEST, prompts=(WeightedPrompt("an owl"),), seed=99)
     whole = images(draw(Order(1, REQUEST)), 1)
-    alone = images(draw(Order(1, REQUEST.only_image(2))), 1)
+    alone = images(draw(Order(1, REQUEST.only_seed(REQUEST.seed_of(2)))), 1)
     shared = images(draw(Order(2, other), Order(1, REQUEST)), 1)
     assert whole[2] == alone[0]
     assert whole == shared
@@ -67,13 +67,15 @@ def test_an_image_alone_or_in_company_is_the_same_file():
     ],
 )
 def test_every_word_and_number_of_the_request_changes_the_picture(change):
-    first = images(draw(Order(1, REQUEST.only_image(0))), 1)
-    second = images(draw(Order(1, dataclasses.replace(REQUEST.only_image(0), **change))), 1)
+    first = images(draw(Order(1, REQUEST.only_seed(REQUEST.seed))), 1)
+    second = images(
+        draw(Order(1, dataclasses.replace(REQUEST.only_seed(REQUEST.seed), **change))), 1
+    )
     assert first != second
 
 
 def test_the_bits_are_the_same_on_every_machine():
-    (png,) = images(draw(Order(1, REQUEST.only_image(0))), 1)
+    (png,) = images(draw(Order(1, REQUEST.only_seed(REQUEST.seed))), 1)
     pixels = Image.open(io.BytesIO(png)).tobytes()
     assert hashlib.sha256(pixels).hexdigest() == (
         "f66f443330bff589212b899a05199361cee832f6dac8d20be5d13cb9b4359c81"

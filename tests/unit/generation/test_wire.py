@@ -37,7 +37,8 @@ REQUEST_FIELDS = {
     "guidance_scale": st.floats(1, 30),
     "negative_prompt": TEXT,
     "style": st.none() | TEXT,
-    "num_images": st.integers(1, 8),
+    "num_images": st.integers(1, 5),
+    "num_spare": st.integers(0, 3),
 }
 DIGEST = st.text("0123456789abcdef", min_size=64, max_size=64)
 REQUEST = st.builds(TextToImage, **REQUEST_FIELDS) | st.builds(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from generation.checkpoints import EMBEDDED, read_checkpoint
+from generation.checkpoints import EMBEDDED, EMBEDDED_SCORER, read_checkpoint
 from generation.device import DeviceChoice
 from generation.diffusion import loading
 from generation.errors import CheckpointCorrupt
@@ -47,6 +47,12 @@ def test_every_weight_file_is_named_in_the_fingerprint(copied):
     )
     unrecorded = dataclasses.replace(copied, sha256={})
     assert load(unrecorded).fingerprint == load(copied).fingerprint
+
+
+def test_the_scorer_that_picks_is_named_in_the_fingerprint(copied):
+    judged = load(dataclasses.replace(copied, scorer=str(EMBEDDED_SCORER)))
+    (name,) = judged.fingerprint.differences(load(copied).fingerprint)
+    assert name.startswith("sha256:scorer:")
 
 
 @pytest.mark.parametrize(
@@ -156,5 +162,5 @@ def test_the_embedded_checkpoint_draws_the_same_bits_alone_and_in_company():
         return {event.job_id: event.images for event in events if isinstance(event, ImagesDone)}
 
     whole = draw(Order(1, request))[1]
-    assert draw(Order(1, request.only_image(2)))[1][0].png == whole[2].png
+    assert draw(Order(1, request.only_seed(request.seed_of(2))))[1][0].png == whole[2].png
     assert draw(Order(2, mate), Order(1, request))[1] == whole

@@ -81,7 +81,9 @@ def test_an_image_is_the_same_file_alone_and_in_company(technique):
     whole = images(draw(technique, Order(1, REQUEST)), 1)
     assert whole[0] != whole[1]
     assert images(draw(technique, Order(2, other), Order(1, REQUEST)), 1) == whole
-    assert images(draw(technique, Order(1, REQUEST.only_image(1))), 1) == [whole[1]]
+    assert images(draw(technique, Order(1, REQUEST.only_seed(REQUEST.seed_of(1)))), 1) == [whole[1]]
+    spare = dataclasses.replace(REQUEST, num_images=1, num_spare=1)
+    assert images(draw(technique, Order(1, spare)), 1) == whole
 
 
 def test_progress_runs_over_all_pictures_of_a_job(technique):

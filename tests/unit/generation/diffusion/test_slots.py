@@ -113,7 +113,7 @@ def test_our_loop_draws_what_the_text_pipeline_draws(technique, name, guidance_s
     scheduler_class, config = SCHEDULERS[name]
     scheduler = scheduler_class(steps_offset=1, **config)
     request = dataclasses.replace(
-        REQUEST.only_image(0), guidance_scale=guidance_scale, negative_prompt="snow"
+        REQUEST.only_seed(REQUEST.seed), guidance_scale=guidance_scale, negative_prompt="snow"
     )
     ours = latents_of_our_loop(technique, scheduler, Order(1, request))
     stock = copy.copy(technique._pipeline)
@@ -135,7 +135,7 @@ def test_our_loop_draws_what_the_text_pipeline_draws(technique, name, guidance_s
 @pytest.mark.parametrize("strength", [0.3, 0.6, 1.0])
 def test_our_loop_draws_what_the_image_pipeline_draws(saved, kind, strength):
     technique = loading.load(saved(kind), ONE_LANE, previews=False)
-    request = from_image(REQUEST.only_image(0), strength)
+    request = from_image(REQUEST.only_seed(REQUEST.seed), strength)
     stock = StableDiffusionImg2ImgPipeline(**technique._pipeline.components)
     stock.set_progress_bar_config(disable=True)
     scheduler = technique._pipeline.scheduler
@@ -167,13 +167,23 @@ def test_an_image_is_the_same_file_alone_and_in_company(saved, kind, dtype):
     assert images(draw(two, Order(1, REQUEST)), 1) == whole
     assert images(draw(two, Order(2, other), Order(1, REQUEST)), 1) == whole
     for index in (0, 2):
-        assert images(draw(two, Order(1, REQUEST.only_image(index))), 1) == [whole[index]]
+        assert images(draw(two, Order(1, REQUEST.only_seed(REQUEST.seed_of(index)))), 1) == [
+            whole[index]
+        ]
+
+
+def test_spare_pictures_are_drawn_and_nothing_else_changes(technique):
+    spare = dataclasses.replace(REQUEST, num_images=1, num_spare=3)
+    both = [draw(technique, Order(1, request)) for request in (REQUEST, spare)]
+    assert images(both[1], 1) == images(both[0], 1)
 
 
 def test_pictures_started_from_a_picture_are_the_same_alone_and_in_company(technique):
     start, request = start_png(60, 40), from_image()
     whole = images(draw(technique, Order(1, request, start)), 1)
-    assert images(draw(technique, Order(1, request.only_image(2), start)), 1) == [whole[2]]
+    assert images(draw(technique, Order(1, request.only_seed(request.seed_of(2)), start)), 1) == [
+        whole[2]
+    ]
     other = dataclasses.replace(request, strength=0.9)
     shared = draw(technique, Order(2, other, start_png()), Order(1, request, start))
     assert images(shared, 1) == whole
@@ -182,10 +192,10 @@ def test_pictures_started_from_a_picture_are_the_same_alone_and_in_company(techn
 def test_a_slot_that_joins_a_running_loop_changes_nobody(technique):
     """Slots are independent: joining at a step boundary is an addition, not a rewrite."""
     with torch.inference_mode():
-        (alone,) = technique.slots_of(Order(1, REQUEST.only_image(0)))
-        (early,) = technique.slots_of(Order(1, REQUEST.only_image(0)))
-        (late,) = technique.slots_of(Order(2, REQUEST.only_image(1)))
-        (late_alone,) = technique.slots_of(Order(2, REQUEST.only_image(1)))
+        (alone,) = technique.slots_of(Order(1, REQUEST.only_seed(REQUEST.seed)))
+        (early,) = technique.slots_of(Order(1, REQUEST.only_seed(REQUEST.seed)))
+        (late,) = technique.slots_of(Order(2, REQUEST.only_seed(REQUEST.seed_of(1))))
+        (late_alone,) = technique.slots_of(Order(2, REQUEST.only_seed(REQUEST.seed_of(1))))
         for _ in range(4):
             technique.step([alone])
             technique.step([late_alone])
@@ -198,7 +208,7 @@ def test_a_slot_that_joins_a_running_loop_changes_nobody(technique):
 
 
 def test_every_step_is_told_and_costs_are_shared(technique):
-    events = draw(technique, Order(1, REQUEST), Order(2, REQUEST.only_image(0)))
+    events = draw(technique, Order(1, REQUEST), Order(2, REQUEST.only_seed(REQUEST.seed)))
     steps = [event for event in events if isinstance(event, StepDone) and event.job_id == 1]
     assert [(event.step, event.num_inference_steps) for event in steps] == [
         (1, 4),
@@ -233,14 +243,14 @@ def test_a_cancelled_job_stops_at_its_step_and_its_batch_mate_is_unchanged(techn
     ],
 )
 def test_every_field_of_the_request_reaches_the_picture(technique, change):
-    request = REQUEST.only_image(0)
+    request = REQUEST.only_seed(REQUEST.seed)
     changed = dataclasses.replace(request, **change)
     before = images(draw(technique, Order(1, request)), 1)
     assert images(draw(technique, Order(1, changed)), 1) != before
 
 
 def test_sizes_other_than_the_trained_one_are_drawn(technique):
-    request = dataclasses.replace(REQUEST.only_image(0), width=48, height=16)
+    request = dataclasses.replace(REQUEST.only_seed(REQUEST.seed), width=48, height=16)
     (png,) = images(draw(technique, Order(1, request)), 1)
     assert Image.open(io.BytesIO(png)).size == (48, 16)
 
@@ -248,8 +258,8 @@ def test_sizes_other_than_the_trained_one_are_drawn(technique):
 def test_slow_steps_come_with_a_preview(saved, monkeypatch):
     monkeypatch.setattr("generation.engine.PREVIEW_FROM_S", 0.0)
     technique = loading.load(saved("sd15"), ONE_LANE, previews=True)
-    plain = images(draw(technique, Order(1, REQUEST.only_image(0))), 1)
-    events = draw(technique, Order(1, REQUEST.only_image(0)))
+    plain = images(draw(technique, Order(1, REQUEST.only_seed(REQUEST.seed))), 1)
+    events = draw(technique, Order(1, REQUEST.only_seed(REQUEST.seed)))
     steps = [event for event in events if isinstance(event, StepDone)]
     assert all(Image.open(io.BytesIO(step.preview)).format == "PNG" for step in steps[:-1])
     assert steps[-1].preview is None
