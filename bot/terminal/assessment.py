@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,8 @@ from bot.terminal.training import (
 )
 
 if TYPE_CHECKING:
-    from generation.assessment.report import SummaryRow
+    from generation.assessment.assess import Report
+    from generation.metrics.by_look import LookFigures
     from generation.metrics.comparisons import ShownPicture
     from generation.recipes.work import Work
 
@@ -30,15 +32,18 @@ LEAST_COLUMNS = 128
 
 def assess(
     context: typer.Context,
-    checkpoint: Annotated[
-        str,
+    checkpoints: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="What was trained (diffusion, distill, gan, vae), a shipped checkpoint's name, or"
-            " a folder."
+            help="What was trained (diffusion, distill, gan, vae), shipped checkpoints' names, or"
+            " folders; several are told side by side.  \\[default: diffusion]",
+            show_default=False,
         ),
-    ] = "diffusion",
+    ] = None,
     preset: PresetOption = PRESET,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON, or a list of several.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of report and pages.  \\[default: in the work folder]"),
@@ -66,41 +71,93 @@ def assess(
     elif ranking or votes:
         _print_ranking(context, ranking or [], pages, use_votes=votes)
     else:
-        _measure(place, checkpoint, out, as_json=as_json)
+        _measure(place, checkpoints or ["diffusion"], out, as_json=as_json)
 
 
-def _measure(place: "Work", checkpoint: str, out: Path | None, *, as_json: bool) -> None:
+def _measure(place: "Work", checkpoints: list[str], out: Path | None, *, as_json: bool) -> None:
     from generation.assessment import assess as assessing
     from generation.assessment import report as reports
     from generation.training import chain
     from generation.training.manifest import CheckpointMissing
 
     with told_errors(), Bars() as bars:
-        folder = _folder_of(place, checkpoint)
+        folders = [_folder_of(place, checkpoint) for checkpoint in checkpoints]
         try:
             assessing.scorer_for(place)
         except CheckpointMissing:
             STATUS.print("assess needs a scorer: training that first")
             chain.train(place, "scorer", chain.recipe_of(place, "scorer"), bars.report)
-        found = assessing.run(place, folder, bars.report)
-    written = reports.write(found, out or place.run(f"assess-{Path(checkpoint).name}"))
+        found = [assessing.run(place, folder, bars.report) for folder in folders]
+    pages = [
+        reports.write(report, _folder_for(place, name, out, is_alone=len(found) == 1))[1]
+        for name, report in zip(checkpoints, found, strict=True)
+    ]
     if as_json:
-        typer.echo(json.dumps(reports.to_json(found), ensure_ascii=False))
+        content = [reports.to_json(report) for report in found]
+        typer.echo(json.dumps(content if len(found) > 1 else content[0], ensure_ascii=False))
         return
     console = Console(highlight=False)
     console.width = max(console.width, LEAST_COLUMNS)  # a file has no width of its own
-    console.print(_table(found.about.name, reports.summary(found)))
-    typer.echo(f"Report with plots, sheets and explanations: {written[1]}")
+    console.print(_metrics(found))
+    if targets := _targets(found):
+        console.print(targets)
+    for words, why in found[0].left_out.items():
+        STATUS.print(f"left out of the everyday words: {words!r}, {why}")
+    console.print(_scorer(found[0].of_scorer))
+    for page in pages:
+        typer.echo(f"Report with plots, sheets and explanations: {page}")
 
 
-def _table(title: str, rows: "list[SummaryRow]") -> Table:
-    columns = ("metric", title, "untrained", "real halves", "shuffled", "better", "verdict")
-    table = Table(*columns)
+def _folder_for(place: "Work", name: str, out: Path | None, *, is_alone: bool) -> Path:
+    """Return where a report goes; with several, each has a folder of its own in `out`."""
+    folder = f"assess-{Path(name).name}"
+    if out is None:
+        return place.run(folder)
+    return out if is_alone else out / folder
+
+
+def _metrics(found: "list[Report]") -> Table:
+    """Return every metric over all prompts, the references of the first checkpoint beside it."""
+    from generation.assessment import report as reports
+
+    names = [report.about.name for report in found]
+    table = Table("metric", *names, "untrained", "real halves", "shuffled", "better", "verdict")
     table.columns[0].no_wrap = True
-    for row in rows:
+    others = [{row.metric: row.drawn for row in reports.summary(each)} for each in found[1:]]
+    for row in reports.summary(found[0]):
+        drawn = [row.drawn, *(other.get(row.metric, "") for other in others)]
         table.add_row(
-            row.metric, row.drawn, row.untrained, row.real, row.shuffled, row.better, row.verdict
+            row.metric, *drawn, row.untrained, row.real, row.shuffled, row.better, row.verdict
         )
+    seconds = [f"{report.timing.seconds:.3g}" for report in found]
+    table.add_row("seconds a picture", *seconds, "", "", "", "lower", "")
+    return table
+
+
+def _targets(found: "list[Report]") -> Table | None:
+    """Return the targets and what became of them; none where nothing draws from words."""
+    from generation.assessment import report as reports
+
+    drawing = [report for report in found if report.targets]
+    if not drawing:
+        return None
+    table = Table("target", "wanted", "real")
+    table.columns[0].no_wrap = True
+    for report in drawing:
+        table.add_column(report.about.name)
+        table.add_column("")
+    for rows in zip(*map(reports.targets, drawing), strict=True):
+        cells = [cell for row in rows for cell in (row.drawn, row.verdict)]
+        table.add_row(rows[0].target, rows[0].wanted, rows[0].real, *cells)
+    return table
+
+
+def _scorer(figures: "Mapping[str, LookFigures]") -> Table:
+    """Return how well the scorer does on real pictures that it was not trained on."""
+    table = Table("the scorer, on real pictures", "caption found", "look recognised", "pictures")
+    for look, each in figures.items():
+        shares = (f"{each.recall:.2f}", f"{each.look_accuracy:.2f}")
+        table.add_row(look, *shares, str(each.pictures))
     return table
 
 

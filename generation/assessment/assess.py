@@ -13,14 +13,16 @@ from generation import device
 from generation.assessment import figures, samplers, timing
 from generation.assessment.figures import Comparing, Evidence, Figure
 from generation.assessment.judge import Judge, Pictures, real_pictures, to_pictures
-from generation.assessment.prompts import Group, Prompt, choose
+from generation.assessment.prompts import Group, Prompt, choose, untaught
 from generation.assessment.references import Closest, References
 from generation.assessment.samplers import About, Reconstruction, Sampler
+from generation.assessment.targets import Outcome, Targets, outcomes
 from generation.assessment.timing import Timing
 from generation.checkpoints import EMBEDDED
 from generation.dataset import stored
 from generation.dataset.stored import Dataset
 from generation.device import DeviceChoice, name_of
+from generation.metrics.by_look import LookFigures
 from generation.metrics.fidelity import psnr
 from generation.progress import Progress, silent
 from generation.recipes.work import Work
@@ -28,7 +30,13 @@ from generation.training import manifest, scorer
 
 UNTRAINED_SEED = 1
 SHIPPED_SCORER = EMBEDDED.parent / "atelier-scorer"
-OF_DRAWING = ("diversity-scorer", "memorisation-scorer", "memorisation-pixels")
+OF_DRAWING = (
+    "diversity-scorer",
+    "memorisation-scorer",
+    "memorisation-pixels",
+    "siblings-scorer",
+    "siblings-pixels",
+)
 Artist = Callable[[Sequence[int], Sequence[int]], Pictures]
 """Numbers of prompts and as many seeds in, one picture each out."""
 
@@ -41,22 +49,23 @@ class Assessment:
         known_pairs: Prompts that repeat a training picture's caption, at most.
         unseen_pairs: Prompts that pair a known thing with a known look anew, at most.
         unseen_concepts: Prompts for things in no training picture, at most.
-        other_wordings: Prompts for training pictures by their last phrasing, at most.
         seeds: Pictures a prompt; diversity needs two.
         population: Real pictures to compare sets with, at most; those asked for come on top.
         among: Captions that a picture's own must stand out from, itself included.
         closest: Pairs on the sheet of pictures closest to a training picture.
+        everyday: Words that people use and no caption has, with the concept that they mean; one
+            prompt each, for a training picture.
         batch_size: Pictures drawn at a time.
         judge_batch_size: Pictures or captions judged at a time.
         seed: Chooses prompts and halves; pictures are drawn with this seed and those after it.
         device: `auto`, `cpu`, `cuda` or `mps`.
         dtype: `auto` (as the bot draws), `float32` or `bfloat16`.
+        targets: What is told as met or missed.
     """
 
     known_pairs: int
     unseen_pairs: int
     unseen_concepts: int
-    other_wordings: int
     seeds: int = 2
     population: int = 2000
     among: int = 100
@@ -67,6 +76,8 @@ class Assessment:
     device: str = "auto"
     dtype: str = "auto"
     comparing: Comparing = field(default_factory=Comparing)
+    targets: Targets = field(default_factory=Targets)
+    everyday: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("seeds", "population", "among", "batch_size", "judge_batch_size"):
@@ -80,7 +91,7 @@ class Assessment:
             Group.KNOWN_PAIRS: self.known_pairs,
             Group.UNSEEN_PAIRS: self.unseen_pairs,
             Group.UNSEEN_CONCEPTS: self.unseen_concepts,
-            Group.OTHER_WORDINGS: self.other_wordings,
+            Group.EVERYDAY: len(self.everyday),
         }
 
 
@@ -91,7 +102,10 @@ class Report:
     Attributes:
         dataset: What it was held against.
         scorer_sha256: Weight files of the scorer that judged.
+        left_out: Everyday words of the recipe that were not asked for, and why.
         figures: Every metric in every slice.
+        targets: What became of each; of an autoencoder none.
+        of_scorer: What it gets on real pictures of each look that it was not trained on.
         pictures: What was drawn, uint8 (seeds, prompts, height, width, 3).
     """
 
@@ -100,7 +114,10 @@ class Report:
     scorer_sha256: Mapping[str, str]
     settings: Assessment
     prompts: tuple[Prompt, ...]
+    left_out: Mapping[str, str]
     figures: tuple[Figure, ...]
+    targets: tuple[Outcome, ...]
+    of_scorer: Mapping[str, LookFigures]
     closest: tuple[Closest, ...]
     pictures: Pictures
     timing: Timing
@@ -163,9 +180,10 @@ def assess(
     choice = device.choose(settings.device, settings.dtype)
     judge = Judge(scorer.read(scorer_folder).to(choice.device), settings.judge_batch_size)
     generator = np.random.default_rng(settings.seed)
-    prompts = choose(dataset, settings.counts, generator)
-    count = min(settings.population, len(dataset.rows))
-    population = generator.choice(len(dataset.rows), count, replace=False)
+    everyday, left_out = untaught(dataset, settings.everyday)
+    prompts = choose(dataset, settings.counts, everyday, generator)
+    rows = dataset.numbers_of(scorer.REAL_SPLITS)
+    population = generator.choice(rows, min(settings.population, len(rows)), replace=False)
     real = judge.real(dataset, about.side_px, report)
     references = References(dataset, prompts, judge, real, population, settings.among, generator)
 
@@ -180,15 +198,19 @@ def assess(
     evidence = references.evidence(judged, judged_before)
     if about.kind == samplers.VAE:
         evidence = _of_reconstructions(evidence, drawn[0], before[0], originals)
+    found = figures.compute(
+        evidence, references.slices(), settings.comparing, settings.seed, report
+    )
     return Report(
         about=about,
         dataset=dataset,
         scorer_sha256=manifest.read(scorer_folder, scorer.KIND)["sha256"],
         settings=settings,
         prompts=prompts,
-        figures=figures.compute(
-            evidence, references.slices(), settings.comparing, settings.seed, report
-        ),
+        left_out=left_out,
+        figures=found,
+        targets=() if about.kind == samplers.VAE else outcomes(found, settings.targets),
+        of_scorer=references.of_scorer(),
         closest=() if about.kind == samplers.VAE else references.closest(judged, settings.closest),
         pictures=drawn,
         timing=measured,

@@ -7,9 +7,10 @@ import numpy as np
 
 from generation import device
 from generation.assessment import samplers
+from generation.assessment.assess import Assessment
 from generation.assessment.human import Contender, write_page
 from generation.assessment.judge import Pictures
-from generation.assessment.prompts import Group, choose
+from generation.assessment.prompts import Group, choose, untaught
 from generation.assessment.samplers import AssessmentError, Reconstruction
 from generation.dataset import stored
 from generation.progress import Progress
@@ -24,7 +25,8 @@ def prepare(
     """Draw with two checkpoints and write the page on which people compare them.
 
     Args:
-        work: Whose dataset the prompts are chosen from, evenly over its groups.
+        work: Whose dataset the prompts are chosen from, evenly over its groups, and whose recipe
+            knows everyday words.
         checkpoints: Two, name to folder.
         count: Questions, about.
         out: Folder for the page and its key.
@@ -35,12 +37,14 @@ def prepare(
     Raises:
         AssessmentError: A checkpoint is none, or answers no prompts.
         DatasetError: There is no dataset.
+        RecipeError: The preset's recipe is missing or wrong.
     """
     if len(checkpoints) != 2:
         raise AssessmentError("people compare two different checkpoints; name two")
     each = -(-count // len(Group))
     dataset = stored.load(work.data)
-    chosen = choose(dataset, dict.fromkeys(Group, each), np.random.default_rng(0))
+    everyday, _ = untaught(dataset, work.recipe(Assessment, "assess").everyday)
+    chosen = choose(dataset, dict.fromkeys(Group, each), everyday, np.random.default_rng(0))
     prompts = [prompt.text for prompt in chosen[:count]]
     first, second = (
         Contender(name, _draw(folder, name, prompts, report))

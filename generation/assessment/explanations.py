@@ -84,6 +84,18 @@ EXPLANATIONS: Mapping[str, Explanation] = MappingProxyType(
             NEAR_REAL,
             "The same with the pixels themselves, at 32 px: only near-exact copies count.",
         ),
+        "siblings-scorer": Explanation(
+            "nearer than a sibling, in features",
+            NEAR_REAL,
+            "Share of drawn pictures that lie nearer to a training picture than that picture's nearest"
+            " sibling, the same thing in another look. Sets draw one thing alike, so that half of the"
+            " real pictures that nobody trained on do so too: what counts is the distance from 'real'.",
+        ),
+        "siblings-pixels": Explanation(
+            "nearer than a sibling, in pixels",
+            NEAR_REAL,
+            "The same with the pixels themselves, at 32 px.",
+        ),
         "psnr": Explanation(
             "reconstruction (dB)",
             HIGHER,

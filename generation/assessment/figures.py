@@ -49,7 +49,7 @@ class Slice:
     """Some of the prompts, with the real pictures they are compared with.
 
     Attributes:
-        kind: `all`, `prompts`, `look` or `group`.
+        kind: `all`, `prompts`, `answers`, `look` or `group`.
         prompts: Numbers of prompts.
         population: Numbers of rows; the rows asked for are taken out again.
     """
@@ -92,7 +92,7 @@ class Figure:
     """One metric in one slice.
 
     Attributes:
-        slice_kind: `all`, `prompts`, `look` or `group`.
+        slice_kind: `all`, `prompts`, `answers`, `look` or `group`.
         slice_name: Which of them.
         prompts: How many prompts it rests on.
         estimates: Of `drawn`, and of whichever of `untrained`, `real` and `shuffled` mean

@@ -67,14 +67,14 @@ def record(
     """
     generator = np.random.default_rng(0)
     counts = {group: PROMPTS if group is Group.KNOWN_PAIRS else 0 for group in Group}
-    prompts = choose(dataset, counts, generator)
+    prompts = choose(dataset, counts, {}, generator)
     judge = _judge(scorer_folder)
     about = samplers.about(checkpoint)
     real = judge.real(dataset, about.side_px, report)
     # No safetensors: a weight file that the manifest does not name is refused at loading.
     np.save(checkpoint / REAL_FEATURES, real.take(_rows(prompts)).features.astype(np.float16))
     asked = tuple(prompt.text for prompt in prompts)
-    rows = generator.permutation(len(dataset.rows)).tolist()
+    rows = generator.permutation(dataset.numbers_of(scorer.REAL_SPLITS)).tolist()
     written = Record(
         prompts=asked,
         looks=tuple(dataset.rows[prompt.row].look for prompt in prompts),

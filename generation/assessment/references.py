@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from generation.assessment.copying import NEW, trained
 from generation.assessment.figures import (
     DRAWN,
     REAL,
@@ -16,12 +17,18 @@ from generation.assessment.figures import (
 )
 from generation.assessment.judge import Judge, Judged
 from generation.assessment.prompts import Group, Prompt, caption
-from generation.dataset.stored import Dataset, Split
+from generation.dataset.stored import LEARNED, Dataset
 from generation.metrics import memorisation
 from generation.metrics.accuracy import hits
+from generation.metrics.by_look import LookFigures, by_look
 from generation.metrics.distances import Features
 from generation.metrics.diversity import mean_pairwise_distance
 from generation.metrics.retrieval import recall_at_1
+from generation.training.scorer import REAL_SPLITS
+
+ANSWERS, HELD_OUT = "answers", "held out"  # the slice of prompts that no training picture answers
+HELD_OUT_GROUPS = (Group.UNSEEN_PAIRS, Group.UNSEEN_CONCEPTS)
+EVERYONE = "all looks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +62,11 @@ class References:
 
     Args:
         real: Every row, judged.
-        population: Row numbers to compare sets of pictures with.
+        population: Row numbers of real pictures to compare sets of pictures with.
         among: Captions that a picture's own must stand out from, itself included; fewer if the
             population has fewer.
+
+    Made scenes count as training pictures and nowhere else: nobody drew them.
     """
 
     def __init__(
@@ -76,15 +85,41 @@ class References:
         self.rows = np.array([prompt.row for prompt in prompts])
         self.population = np.union1d(population, self.rows)
         self._judge = judge
-        captions = {caption(dataset, row): i for i, row in enumerate(self.population.tolist())}
-        texts = list(captions)
-        numbers = {text: number for number, text in enumerate(texts)}
-        self._own = np.array([numbers[caption(dataset, prompt.row)] for prompt in prompts])
+        self._real_rows = dataset.numbers_of(REAL_SPLITS)
+        self._unseen_by_scorer = np.array(
+            [row for row in self._real_rows.tolist() if dataset.rows[row].is_unseen_by_scorer], int
+        )
+        offered = np.union1d(self.population, self._unseen_by_scorer).tolist()
+        texts = list(dict.fromkeys(caption(dataset, row) for row in offered))
+        self._number_of = {text: number for number, text in enumerate(texts)}
+        self._own = self._captions_of(self.rows)
         self._captions = judge.texts(texts)
-        self._concepts = judge.texts(dataset.concepts)
+        concepts = dict.fromkeys(dataset.rows[row].concept for row in self._real_rows.tolist())
+        self._concepts = judge.texts(list(concepts))
         self.among = min(among, len(texts))
-        self.training = dataset.numbers_of([Split.TRAIN])
+        self.training = dataset.numbers_of(LEARNED)
+        learned = [dataset.rows[row] for row in self.training.tolist()]
+        self._trained = {
+            "scorer": trained(learned, real.features[self.training]),
+            "pixels": trained(learned, real.pixels[self.training]),
+        }
         self._others = _derangement(len(prompts), generator)
+
+    def of_scorer(self) -> dict[str, LookFigures]:
+        """Return how well the scorer does on real pictures that it was not trained on.
+
+        Returns:
+            Of all looks and of each; nothing if the dataset holds none back from it.
+        """
+        rows = self._unseen_by_scorer
+        if not len(rows):
+            return {}
+        judged = self.real.take(rows)
+        looks = [self.dataset.rows[row].look for row in rows.tolist()]
+        own = self._captions_of(rows)
+        found = recall_at_1(judged.meanings, self._captions, own, self.among)
+        seen = hits([self._judge.looks[look] for look in judged.looks], looks)
+        return by_look([EVERYONE] * len(rows), found, seen) | by_look(looks, found, seen)
 
     def slices(self) -> tuple[Slice, ...]:
         """Return everything, the groups of prompts, the looks and the groups of things."""
@@ -93,10 +128,13 @@ class References:
         for group in Group:
             members = [i for i, prompt in enumerate(self.prompts) if prompt.group is group]
             slices.append(Slice("prompts", group.value, np.array(members, int), self.population))
+        held_out = [i for i, each in enumerate(self.prompts) if each.group in HELD_OUT_GROUPS]
+        slices.append(Slice(ANSWERS, HELD_OUT, np.array(held_out, int), self.population))
         for kind in ("look", "group"):
             values = [getattr(row, kind) for row in self.dataset.rows]
             asked = [values[row] for row in self.rows]
-            for name in dict.fromkeys(value for value in values if value):
+            real = (values[row] for row in self._real_rows)
+            for name in dict.fromkeys(value for value in real if value):
                 members = [i for i, value in enumerate(asked) if value == name]
                 alike = [row for row in self.population.tolist() if values[row] == name]
                 slices.append(Slice(kind, name, np.array(members, int), np.array(alike, int)))
@@ -131,9 +169,9 @@ class References:
 
     def closest(self, drawn: Judged, count: int) -> tuple[Closest, ...]:
         """Return the drawn pictures that come closest to training pictures, each at most once."""
-        training = self.real.features[self.training]
-        numbers, distance = memorisation.nearest(drawn.features, training)
-        _, neighbour_distance = memorisation.neighbours(training)
+        trained = self._trained["scorer"]
+        numbers, distance = memorisation.nearest(drawn.features, trained.features)
+        _, neighbour_distance = trained.neighbours
         pixels = np.sqrt(((drawn.pixels - self.real.pixels[self.training][numbers]) ** 2).sum(1))
         found = [
             Closest(
@@ -157,11 +195,10 @@ class References:
         seen = [self._judge.looks[look] for look in judged.looks]
         found = recall_at_1(judged.meanings, self._captions, np.tile(self._own, seeds), self.among)
         values = {f"r@1-of-{self.among}": found, "look-accuracy": hits(seen, asked)}
-        for name, pictures, everything in (
-            ("memorisation-scorer", judged.features, self.real.features),
-            ("memorisation-pixels", judged.pixels, self.real.pixels),
-        ):
-            values[name] = self._copies(pictures, everything, own)
+        places = np.full(len(seen), NEW) if own is None else self._places(own)
+        for name, pictures in (("scorer", judged.features), ("pixels", judged.pixels)):
+            copied, nearer = self._trained[name].copies(pictures, places)
+            values |= {f"memorisation-{name}": copied, f"siblings-{name}": nearer}
         return {name: self._by_seed(each).mean(axis=0) for name, each in values.items()}
 
     def _shuffled(self, drawn: Judged) -> dict[str, Features]:
@@ -177,16 +214,15 @@ class References:
             "look-accuracy": hits(seen, asked),
         }
 
-    def _copies(self, pictures: Features, everything: Features, own: Numbers | None) -> Features:
-        """Return which pictures are copies; a real one, of its row, is left out of the others."""
-        training = everything[self.training]
-        _, distance = memorisation.neighbours(training)
-        found = memorisation.copies(*memorisation.nearest(pictures, training), distance)
-        if own is not None:
-            is_left_out = np.isin(own, self.training)
-            places = np.searchsorted(self.training, own[is_left_out])
-            found[is_left_out] = memorisation.left_out(training)[places]
-        return found
+    def _captions_of(self, rows: Numbers) -> Numbers:
+        """Return which of the captions to choose from is each row's own."""
+        return np.array([self._number_of[caption(self.dataset, row)] for row in rows.tolist()], int)
+
+    def _places(self, rows: Numbers) -> Numbers:
+        """Return where rows are among those trained on, or `NEW`."""
+        places = np.searchsorted(self.training, rows)
+        is_known = np.isin(rows, self.training)
+        return np.where(is_known, places, NEW)
 
     def _diversity(self, sources: Mapping[str, Judged]) -> dict[str, Features]:
         """Return distances among the pictures of one prompt, and what to hold them against.
@@ -201,8 +237,8 @@ class References:
                 of_prompts = [mean_pairwise_distance(each) for each in features.swapaxes(0, 1)]
                 found[source] = np.array(of_prompts)
         numbers_of: dict[str, list[int]] = {}
-        for number, row in enumerate(self.dataset.rows):
-            numbers_of.setdefault(row.concept, []).append(number)
+        for number in self._real_rows.tolist():
+            numbers_of.setdefault(self.dataset.rows[number].concept, []).append(number)
         others = [numbers_of[self.dataset.rows[row].concept] for row in self.rows]
         found[REAL] = np.array(
             [

@@ -5,27 +5,23 @@ import dataclasses
 import importlib.metadata
 import io
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
-from generation.assessment import plots
+from generation.assessment import plots, sheets
 from generation.assessment.assess import Report
 from generation.assessment.explanations import HIGHER, LOWER, explanation_of
-from generation.assessment.figures import DRAWN, REAL, SHUFFLED, UNTRAINED, Figure
-from generation.assessment.judge import Pictures, real_pictures, to_pictures
-from generation.training import sheet
+from generation.assessment.figures import DRAWN, REAL, SHUFFLED, UNTRAINED, Estimate, Figure
+from generation.assessment.targets import Outcome
 
-SCHEMA_VERSION = 1
-JSON_NAME, HTML_NAME = "report.json", "report.html"
+SCHEMA_VERSION = 2
+JSON_NAME, HTML_NAME, CLOSEST_NAME = "report.json", "report.html", "closest.png"
 TEMPLATES = Path(__file__).parent / "templates"
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy")
-SHEET_COLUMNS, SHEET_SIDE_PX = 8, 128
 SURE = 2.0  # standard deviations between two values before they count as different
 
 
@@ -48,13 +44,31 @@ class SummaryRow:
     verdict: str
 
 
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """One target in a terminal, ready to print.
+
+    Attributes:
+        drawn: What the checkpoint gets.
+        verdict: `met`, `missed by` how much, or `not measured`.
+    """
+
+    target: str
+    wanted: str
+    real: str
+    drawn: str
+    verdict: str
+
+
 def write(report: Report, folder: Path) -> tuple[Path, Path]:
-    """Write `report.json` and `report.html`; return both paths."""
+    """Write `report.json`, `report.html` and the sheet of closest pairs; return the first two."""
     folder.mkdir(parents=True, exist_ok=True)
     as_json, as_page = folder / JSON_NAME, folder / HTML_NAME
     text = json.dumps(to_json(report), indent=1, ensure_ascii=False)
     as_json.write_text(f"{text}\n", encoding="utf-8")
     as_page.write_text(page(report), encoding="utf-8")
+    if report.closest:
+        sheets.of_closest(report).save(folder / CLOSEST_NAME, optimize=True)
     return as_json, as_page
 
 
@@ -71,9 +85,12 @@ def to_json(report: Report) -> dict[str, Any]:
         },
         "dataset": {"fingerprint": report.dataset.fingerprint, "pictures": len(rows)},
         "scorer": {"sha256": dict(report.scorer_sha256)},
-        "settings": dataclasses.asdict(report.settings),
+        "settings": dataclasses.asdict(dataclasses.replace(report.settings, everyday={}))
+        | {"everyday": dict(report.settings.everyday)},
         "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "targets": [_target_to_json(outcome) for outcome in report.targets],
         "figures": [dataclasses.asdict(figure) for figure in report.figures],
+        "of_scorer": {look: dataclasses.asdict(each) for look, each in report.of_scorer.items()},
         "timing": dataclasses.asdict(report.timing)
         | {"floor_s": report.timing.floor_s, "share": report.timing.share},
         "closest": [
@@ -89,12 +106,28 @@ def to_json(report: Report) -> dict[str, Any]:
             {"text": prompt.text, "group": prompt.group, "row": rows[prompt.row].key}
             for prompt in report.prompts
         ],
+        "left_out": dict(report.left_out),
     }
 
 
 def summary(report: Report) -> list[SummaryRow]:
     """Return the metrics over all prompts, one row each."""
     return [_summary_row(figure) for figure in report.figures if figure.slice_kind == "all"]
+
+
+def targets(report: Report) -> list[TargetRow]:
+    """Return what became of the targets, one row each."""
+    return [
+        TargetRow(
+            target=outcome.target,
+            wanted=_wanted(outcome),
+            real=_told(outcome.real)
+            + (f" (trained {_told(outcome.trained)})" if outcome.trained else ""),
+            drawn=_told(outcome.found),
+            verdict=_missed(outcome),
+        )
+        for outcome in report.targets
+    ]
 
 
 def verdict(figure: Figure) -> str:
@@ -123,6 +156,7 @@ def page(report: Report) -> str:
     return environment.get_template("report.html").render(
         report=report,
         summary=summary(report),
+        targets=targets(report),
         metrics=[
             {
                 "name": metric,
@@ -131,15 +165,23 @@ def page(report: Report) -> str:
             }
             for metric in metrics
         ],
-        looks=list(_look_sheets(report)),
-        closest=embed(_closest_sheet(report)) if report.closest else "",
+        looks=[{"look": look, "sheet": embed(each)} for look, each in sheets.of_looks(report)],
+        closest=embed(sheets.of_closest(report)) if report.closest else "",
+        closest_name=CLOSEST_NAME,
         details=json.dumps(
             {key: value for key, value in to_json(report).items() if key not in LONG}, indent=1
         ),
     )
 
 
-LONG = ("figures", "prompts", "closest")  # in the JSON file, too long for the page
+LONG = (
+    "figures",
+    "targets",
+    "of_scorer",
+    "prompts",
+    "left_out",
+    "closest",
+)  # in the JSON file, too long for the page
 
 
 def embed(picture: Image.Image) -> str:
@@ -150,10 +192,7 @@ def embed(picture: Image.Image) -> str:
 
 
 def _summary_row(figure: Figure) -> SummaryRow:
-    shown = {
-        source: f"{estimate.value:.3g} ± {estimate.noise:.1g}"
-        for source, estimate in figure.estimates.items()
-    }
+    shown = {source: _told(estimate) for source, estimate in figure.estimates.items()}
     return SummaryRow(
         metric=figure.metric,
         drawn=shown[DRAWN],
@@ -165,64 +204,31 @@ def _summary_row(figure: Figure) -> SummaryRow:
     )
 
 
-def _look_sheets(report: Report) -> Iterator[dict[str, str]]:
-    """Yield for each look a sheet: what was drawn above what the dataset has."""
-    for look in report.dataset.looks:
-        asked = [
-            number
-            for number, prompt in enumerate(report.prompts)
-            if report.dataset.rows[prompt.row].look == look
-        ]
-        # A few of each group of prompts, not only the first group's.
-        stride = max(1, len(asked) // SHEET_COLUMNS)
-        numbers = asked[::stride][:SHEET_COLUMNS]
-        if numbers:
-            prompts = [report.prompts[number] for number in numbers]
-            drawn = report.pictures[0, numbers]
-            real = _real(report, [prompt.row for prompt in prompts])
-            labels = [prompt.text.removesuffix(f", {look} style") for prompt in prompts]
-            labels += [prompt.group.value for prompt in prompts]
-            both = np.concatenate([drawn, real])
-            yield {"look": look, "sheet": embed(_sheet(both, labels, len(numbers)))}
+def _told(estimate: Estimate | None) -> str:
+    return f"{estimate.value:.3g} ± {estimate.noise:.1g}" if estimate else ""
 
 
-def _closest_sheet(report: Report) -> Image.Image:
-    """Draw each of the closest pairs: the drawn picture above the training picture."""
-    drawn = report.pictures[
-        [pair.turn for pair in report.closest], [pair.prompt for pair in report.closest]
-    ]
-    real = _real(report, [pair.row for pair in report.closest])
-    labels = [report.prompts[pair.prompt].text for pair in report.closest]
-    below = [f"{report.dataset.rows[pair.row].key} {pair.ratio:.2f}" for pair in report.closest]
-    strips = [
-        _sheet(
-            np.concatenate([drawn[start:end], real[start:end]]),
-            labels[start:end] + below[start:end],
-            end - start,
-        )
-        for start, end in _spans(len(labels))
-    ]
-    sheet_image = Image.new(
-        "RGB", (max(each.width for each in strips), sum(each.height for each in strips)), "white"
-    )
-    top = 0
-    for strip in strips:
-        sheet_image.paste(strip, (0, top))
-        top += strip.height
-    return sheet_image
+def _wanted(outcome: Outcome) -> str:
+    border = f"{'at least' if outcome.is_least else 'at most'} {outcome.wanted:g}"
+    return f"{border} of real" if outcome.of_real else border
 
 
-def _spans(count: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, count, SHEET_COLUMNS):
-        yield start, min(start + SHEET_COLUMNS, count)
+def _missed(outcome: Outcome) -> str:
+    if outcome.missing is None:
+        return "not measured"
+    return f"missed by {outcome.missing:.2g}" if outcome.missing else "met"
 
 
-def _real(report: Report, rows: Sequence[int]) -> Pictures:
-    numbers = torch.tensor(rows, dtype=torch.int64)
-    return to_pictures(real_pictures(report.dataset, numbers, report.about.side_px))
-
-
-def _sheet(pictures: Pictures, labels: Sequence[str], columns: int) -> Image.Image:
-    size = (SHEET_SIDE_PX, SHEET_SIDE_PX)
-    images = [Image.fromarray(each).resize(size, Image.Resampling.BICUBIC) for each in pictures]
-    return sheet.grid(images, labels, columns)
+def _target_to_json(outcome: Outcome) -> dict[str, Any]:
+    """Return a target with its derived values, without the figure that is listed elsewhere."""
+    found, missing = outcome.found, outcome.missing
+    return {
+        "target": outcome.target,
+        "wanted": outcome.wanted,
+        "is_least": outcome.is_least,
+        "of_real": outcome.of_real,
+        "found": dataclasses.asdict(found) if found else None,
+        "real": dataclasses.asdict(outcome.real) if outcome.real else None,
+        "trained": dataclasses.asdict(outcome.trained) if outcome.trained else None,
+        "missing": missing,
+    }

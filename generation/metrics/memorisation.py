@@ -7,6 +7,9 @@ one dimension) of all cases, so that is the mark, not zero.
 Source: Alaa et al., How Faithful is your Synthetic Data?, arXiv 2102.08921, section 3.3
 (authenticity is the share that are *no* copies); the mark is the share of mutual nearest
 neighbours: Clark and Evans, On Some Aspects of Spatial Pattern in Biological Populations (1955).
+
+Another rule asks whether it lies nearer to a training picture than that picture's nearest sibling:
+the same thing in another look.
 """
 
 import numpy as np
@@ -46,13 +49,44 @@ def neighbours(training: Features) -> tuple[Numbers, Features]:
     return numbers, distance
 
 
-def left_out(training: Features) -> Features:
+def left_out(numbers: Numbers) -> Features:
     """Return 1 for each training picture that would be a copy if it had not been one of them.
 
     It would lie nearer to its neighbour than any other does: they are each other's nearest.
+
+    Args:
+        numbers: The nearest other of every training picture, see `neighbours`.
     """
-    numbers, _ = neighbours(training)
-    return np.where(numbers[numbers] == np.arange(len(training)), 1.0, 0.0)
+    return np.where(numbers[numbers] == np.arange(len(numbers)), 1.0, 0.0)
+
+
+def sibling_distances(
+    training: Features, things: Numbers, looks: Numbers, numbers: Numbers, without: Numbers
+) -> Features:
+    """Return how far some training pictures are from the nearest one of their thing elsewhere.
+
+    Elsewhere is in another look. A picture whose thing is in no other look, as of a made scene, is
+    held against the nearest picture of anything there; NaN where there is none.
+
+    Args:
+        training: Of every training picture, shape (pictures, features).
+        things: What each shows, as a number.
+        looks: The look of each, as a number.
+        numbers: Which training pictures, shape (n,).
+        without: For each of these, a training picture that does not count, or -1; shape (n,).
+    """
+    found = np.empty(len(numbers))
+    for start in range(0, len(numbers), BLOCK):
+        part = slice(start, start + BLOCK)
+        chosen, absent = numbers[part], without[part]
+        across = distances(training[chosen], training)
+        across[looks[chosen][:, None] == looks[None, :]] = np.inf
+        is_absent = absent >= 0
+        across[is_absent, absent[is_absent]] = np.inf
+        is_same = things[chosen][:, None] == things[None, :]
+        same = np.where(is_same, across, np.inf).min(axis=1)
+        found[part] = np.where(np.isfinite(same), same, across.min(axis=1))
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def copies(numbers: Numbers, distance: Features, neighbour_distance: Features) -> Features:

@@ -13,6 +13,7 @@ from generation.assessment.explanations import EXPLANATIONS, explanation_of
 from generation.assessment.figures import DRAWN, REAL, UNTRAINED, Estimate, Figure
 from generation.dataset.stored import Dataset
 from generation.recipes.work import Work
+from tests.unit.generation.assessment.world import EVERYDAY
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -21,7 +22,7 @@ SETTINGS = Assessment(
     known_pairs=9,
     unseen_pairs=3,
     unseen_concepts=3,
-    other_wordings=3,
+    everyday={**EVERYDAY, "a red circle": "red circle"},
     population=30,
     among=10,
     closest=3,
@@ -46,10 +47,17 @@ def test_json_and_page_hold_what_was_found(found: Report, tmp_path: Path) -> Non
     assert read["schema_version"] == report.SCHEMA_VERSION
     assert read["checkpoint"]["sha256"] == dict(found.about.sha256)
     assert len(read["figures"]) == len(found.figures)
-    assert len(read["prompts"]) == 18
+    assert len(read["prompts"]) == 15 + len(EVERYDAY)
+    assert len(read["targets"]) == len(found.targets) == 6
+    assert read["left_out"] == {"a red circle": "it is a caption of the dataset"}
     text = as_page.read_text(encoding="utf-8")
     for metric in {each.metric for each in found.figures}:
         assert metric in text
+    for row in report.targets(found):
+        assert row.target in text
+    assert f'href="{report.CLOSEST_NAME}"' in text
+    with Image.open(as_page.parent / report.CLOSEST_NAME) as sheet:
+        assert sheet.width > 128 * len(found.closest)
 
 
 def test_page_needs_nothing_else_and_believes_no_name(found: Report) -> None:

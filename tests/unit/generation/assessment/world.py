@@ -22,6 +22,14 @@ SHAPES = ("circle", "square", "bar")
 LOOKS = ("solid", "outlined", "small")
 MARGINS = {"solid": 3, "outlined": 4, "small": 9}
 UNSEEN_CONCEPTS = ("black circle", "blue square")
+EVERYDAY = {
+    "a crimson disc": "red circle",
+    "an emerald box": "green square",
+    "a plank the colour of the sky": "blue bar",
+    "a violet disc": "purple circle",
+    "a tangerine": "orange circle",
+    "a brick": "red square",
+}
 
 
 def draw(colour: str, shape: str, look: str) -> Image.Image:

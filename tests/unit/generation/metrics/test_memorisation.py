@@ -51,5 +51,34 @@ def test_leaving_a_training_picture_out_is_asking_for_it_anew() -> None:
         others = np.delete(training, number, axis=0)
         found = memorisation.nearest(picture[None], others)
         expected += memorisation.copies(*found, memorisation.neighbours(others)[1]).tolist()
-    assert memorisation.left_out(training).tolist() == expected
+    neighbours, _ = memorisation.neighbours(training)
+    assert memorisation.left_out(neighbours).tolist() == expected
     assert 0 < np.mean(expected) < 1
+
+
+# Two foxes and a box drawn in two looks, and a scene that only the first look has.
+PLACES = np.array([[0.0], [3.0], [10.0], [30.0], [4.0]])
+THINGS, LOOKS = np.array([0, 0, 1, 1, 2]), np.array([0, 1, 0, 1, 0])
+
+
+def siblings(numbers: list[int], without: list[int]) -> list[float]:
+    found = memorisation.sibling_distances(
+        PLACES, THINGS, LOOKS, np.array(numbers), np.array(without)
+    )
+    return [float(each) for each in found]
+
+
+def test_a_sibling_is_the_same_thing_in_another_look() -> None:
+    assert siblings([0, 1, 2, 3], [-1] * 4) == [3, 3, 20, 20]
+
+
+def test_what_no_other_look_draws_is_held_against_anything_there() -> None:
+    assert siblings([4], [-1]) == [1]  # the second fox
+
+
+def test_a_picture_that_does_not_count_is_no_sibling() -> None:
+    assert siblings([0, 4], [1, 1]) == [30, 26]
+    alone = memorisation.sibling_distances(
+        PLACES, THINGS, np.zeros(5, int), np.array([0]), np.array([-1])
+    )
+    assert np.isnan(alone).all()
