@@ -159,15 +159,16 @@ async def test_fewer_images_are_picked_from_the_servers_usual_number_and_cost_as
     studio, actor = world.app.studio, Actor(world.alice.id, world.guild.id)
     studio.checkpoints = {"pattern": dataclasses.replace(PATTERN, scorer="a folder")}
 
-    async def asked(**wanted: int) -> Job:
-        ask = Ask(text="a fox", channel_id=world.channel.id, **wanted)
+    async def asked(num_images: int | None) -> Job:
+        ask = Ask(text="a fox", channel_id=world.channel.id, num_images=num_images)
         (job,) = (await studio.submit(actor, ask)).jobs
         return job
 
-    few, usual = await asked(num_images=1), await asked()
+    few, usual = await asked(1), await asked(None)
     assert (few.request.num_images, few.request.num_candidates) == (1, 4)
     assert (usual.request.num_images, usual.request.num_candidates) == (4, 4)
     assert few.cost_s == usual.cost_s
+    assert (await studio.dispatcher._ticket(few)).num_images == 4
     (again,) = (await studio.again(actor, few.id, world.channel.id)).jobs
     assert (again.request.num_candidates, again.notes) == (4, few.notes)
 

@@ -1,13 +1,19 @@
 """Laws of how foreign text is shown, and of the custom_id grammar."""
 
+import datetime as dt
 import re
 
 import pytest
+from discord.ui import TextDisplay
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.messages import CONSENT, alt_text, duration, plain
+from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, unknown_words
 from bot.views.press import Action, Press, form_values
+from bot.views.result import result
+from generation.jobs import Image, Job, JobState, Place
+from generation.requests import TextToImage, WeightedPrompt
+from generation.results import UnknownWord
 from storage.consent import Scope
 
 UNESCAPED = re.compile(r"(?<!\\)(?:\\\\)*[*_~`|>#\[\]()<@]")
@@ -68,3 +74,47 @@ def test_form_values_are_found_in_rows_and_labels() -> None:
         {"type": 18, "component": {"type": 3, "custom_id": "c", "values": []}},
     ]
     assert form_values(sent) == {"a": "x", "b": "y", "c": ""}
+
+
+def test_unknown_words_are_told_with_what_is_near_and_none_in_silence() -> None:
+    centaur = UnknownWord("centaur", ("horse", "person"))
+    assert unknown_words("m", [centaur]) == ["`m` knows no “centaur” yet; near: horse, person."]
+    assert unknown_words("m", [UnknownWord("🦊", ())]) == ["`m` knows no “🦊” yet."]
+    assert unknown_words("m", []) == []
+    said = unknown_words("m", [centaur] * (SHOWN_UNKNOWN + 2))
+    assert len(said) == SHOWN_UNKNOWN + 1
+    assert said[-1] == "Nor does it know 2 other words."
+    assert len(unknown_words("m", [UnknownWord("x" * 2_000, ())])[0]) < 50
+
+
+def test_pictures_that_were_picked_are_shown_with_the_seed_of_each() -> None:
+    request = TextToImage(
+        prompts=(WeightedPrompt("a fox"),),
+        model="m",
+        seed=7,
+        width=64,
+        height=64,
+        num_inference_steps=2,
+        guidance_scale=2.0,
+        num_images=2,
+        num_spare=2,
+    )
+    asked_at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    place = Place(guild_id=None, channel_id=1)
+    job = Job(
+        id=1,
+        member_id=2,
+        place=place,
+        typed="a fox",
+        request=request,
+        state=JobState.POSTED,
+        cost_s=1.0,
+        created_at=asked_at,
+    )
+    images = [
+        Image(id=index, job_id=1, index=index, sha256="0" * 64, seed=seed, width=64, height=64)
+        for index, seed in enumerate([9, 8])
+    ]
+    view = result(job, images, {}, may_remix=False)
+    shown = [item.content for item in view.walk_children() if isinstance(item, TextDisplay)]
+    assert "seed `9`, `8`" in "".join(shown)
