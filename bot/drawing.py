@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 from collections.abc import AsyncIterator, Sequence
 
+from bot.messages import unknown_words
 from generation.checkpoints import cost_key
 from generation.errors import GenerationError, WorkerCrashed
 from generation.jobs import Image, Job, JobState
@@ -172,6 +173,8 @@ async def _record(store: Store, job: Job, done: ImagesDone) -> Rendered | Ended:
         fingerprint=done.fingerprint.to_json(),
         elapsed_s=done.elapsed_s,
         now=now(),
+        # Drawn again, a job brings its notes along.
+        notes=tuple(dict.fromkeys([*job.notes, *unknown_words(job.request.model, done.unknown)])),
     )
     await _learn_cost(store, cost_key(job.request), done.elapsed_s / job.request.num_candidates)
     return Rendered(job, images)

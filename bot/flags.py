@@ -50,16 +50,10 @@ def decimal_text(number: float) -> str:
     return f"{number:.4f}".rstrip("0").rstrip(".")
 
 
-def near(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
-    """Return the known word that was probably meant, or None.
-
-    Args:
-        word: What was typed.
-        known: What could have been meant.
-        likeness: How alike they must be, 0 to 1 (difflib's ratio).
-    """
+def near(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that was probably meant, or None."""
     by_folded = {name.casefold(): name for name in known}
-    found = difflib.get_close_matches(word[:40].casefold(), by_folded, n=1, cutoff=likeness)
+    found = difflib.get_close_matches(word[:40].casefold(), by_folded, n=1)
     return by_folded[found[0]] if found else None
 
 

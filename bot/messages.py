@@ -4,10 +4,15 @@ import dataclasses
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
+
+from generation.results import UnknownWord
 
 # Discord's own escape leaves masked links and headings alone.
 _MARKDOWN = re.compile(r"([\\`*_~|>#\[\]()\-<@:])")
 SHOWN_PROMPT = 300
+SHOWN_UNKNOWN = 3
+SHOWN_WORD = 20
 
 
 def plain(text: str, limit: int = SHOWN_PROMPT) -> str:
@@ -40,6 +45,18 @@ def best_of(num_images: int, num_candidates: int) -> str:
         f"The best {num_images} of {num_candidates} drawn, as a small model judges how they fit"
         " the words."
     )
+
+
+def unknown_words(model: str, unknown: Sequence[UnknownWord]) -> list[str]:
+    """Say which words a model cannot know and what it knows instead: one sentence a word."""
+    said = []
+    for found in unknown[:SHOWN_UNKNOWN]:
+        word = found.word if len(found.word) <= SHOWN_WORD else found.word[: SHOWN_WORD - 1] + "…"
+        near = f"; near: {', '.join(found.near)}" if found.near else ""
+        said.append(f"`{model}` knows no “{word}” yet{near}.")
+    if rest := len(unknown) - len(said):
+        said.append(f"Nor does it know {rest} other {'word' if rest == 1 else 'words'}.")
+    return said
 
 
 def duration(seconds: float) -> str:

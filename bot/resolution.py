@@ -1,9 +1,7 @@
 """From what was asked for to what this checkpoint draws, with a sentence for every difference."""
 
 import dataclasses
-import functools
 import math
-import re
 from collections.abc import Mapping
 
 from bot.flags import near
@@ -20,12 +18,6 @@ MIN_STRENGTH = 0.05
 
 # What a request can carry. A checkpoint that could tile would still not be asked to.
 _CARRIED = frozenset({"ar", "negative", "image", "weights", "quality", "stylize"})
-_LETTERS = re.compile(r"[^\W\d_]+")
-_FILLERS = frozenset(
-    {"a", "an", "and", "as", "at", "by", "for", "from", "in", "into", "is", "it", "its", "my", "of"}
-    | {"on", "or", "over", "the", "their", "to", "under", "with", "without", "very", "please"}
-    | {"drawing", "image", "painting", "photo", "picture", "style", "some", "one", "two", "three"}
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,7 +27,7 @@ class Resolved:
     Args:
         request: What is drawn.
         notes: One sentence for everything that was adjusted or cannot be honoured. They hold
-            none of the person's own words except single words made of letters.
+            none of the person's own words.
     """
 
     request: TextToImage
@@ -154,8 +146,6 @@ def resolve(
         if field in parsed.given:
             notes.append(f"`{flag}` has no effect on `{checkpoint.name}`.")
     request = _with_image(request, parsed, checkpoint, image, notes)
-    if note := vocabulary_note(prompts, checkpoint):
-        notes.append(note)
     return Resolved(request, tuple(notes))
 
 
@@ -291,43 +281,3 @@ def strength_of(image_weight: float | None) -> float:
     """
     weight = DEFAULT_IMAGE_WEIGHT if image_weight is None else image_weight
     return round(max(0.9 - 0.3 * weight, MIN_STRENGTH), 4)
-
-
-def vocabulary_note(prompts: tuple[WeightedPrompt, ...], checkpoint: Checkpoint) -> str | None:
-    """Return a sentence if the checkpoint has a vocabulary and knows no word of the prompt."""
-    if not checkpoint.vocabulary:
-        return None
-    text = " ".join(part.text for part in prompts if part.weight > 0)
-    words = [word for word in _LETTERS.findall(text.casefold()) if word not in _FILLERS]
-    known = _known_words(checkpoint.vocabulary)
-    if any(_singular(word) in known for word in words):
-        return None
-    meant = [near(_singular(word)[:20], known, likeness=0.75) for word in words[:3]]
-    close = dict.fromkeys(known[word] for word in meant if word)
-    spread = checkpoint.vocabulary[:: max(1, len(checkpoint.vocabulary) // 3)]
-    examples = ", ".join([*close, *spread][:3])
-    unknown = ", ".join(f"“{word[:20]}”" for word in words[:3]) or "any of these words"
-    return (
-        f"`{checkpoint.name}` has not learned {unknown}; it knows for example {examples}."
-        " See `/help models`."
-    )
-
-
-@functools.lru_cache(maxsize=16)
-def _known_words(vocabulary: tuple[str, ...]) -> dict[str, str]:
-    """Return each word of a vocabulary, folded, with an entry that it comes from."""
-    return {
-        _singular(word): thing
-        for thing in vocabulary
-        for word in _LETTERS.findall(thing.casefold())
-        if word not in _FILLERS
-    }
-
-
-def _singular(word: str) -> str:
-    """Fold a plural, roughly: only for comparing two words folded the same way."""
-    if word.endswith("ies") and len(word) > 4:
-        return word[:-3] + "y"
-    if word.endswith(("ches", "shes", "sses", "xes", "oes")):
-        return word[:-2]
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 3 else word

@@ -54,7 +54,8 @@ class Checkpoint:
         guidance_scale: Guidance at `--stylize 100`.
         styles: Style name to template with `{prompt}`; may be empty.
         default_style: The style drawn when none is asked for; None for the bare prompt.
-        vocabulary: Words it has learned; empty if it is not limited to known words.
+        vocabulary: What it has learned to draw; empty if it is not limited to known words. Other
+            words are told if `text_encoder` is there to measure what comes near.
         honours: The abilities it has, of `ABILITIES`.
         sha256: Relative file to hex digest; checked by `verify` before loading.
         text_encoder: Package that holds the text encoder; empty if the folder holds it.

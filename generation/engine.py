@@ -117,7 +117,8 @@ class Engine:
     def draw(self, orders: Sequence[Order], report: Report, is_cancelled: IsCancelled) -> None:
         """Draw orders of one `batch_key`; see `Technique.draw`.
 
-        Of the pictures that were drawn, those that were asked for are told: see `keep_best`.
+        Of the pictures that were drawn, those that were asked for are told: see `keep_best`. With
+        them come the words that the checkpoint cannot know: see `tell_unknown`.
         What is wrong with one order fails that order alone. When the device runs out of memory,
         the rest is drawn again in smaller batches, and fails if those do not fit either.
 
@@ -132,7 +133,9 @@ class Engine:
 
         def note(event: WorkerEvent) -> None:
             if isinstance(event, ImagesDone):
-                event = keep_best(event, unfinished[event.job_id].request, technique.checkpoint)
+                request = unfinished[event.job_id].request
+                event = keep_best(event, request, technique.checkpoint)
+                event = tell_unknown(event, request, technique.checkpoint)
             if is_final(event):
                 del unfinished[event.job_id]
             report(event)
@@ -205,6 +208,19 @@ def keep_best(done: ImagesDone, request: TextToImage, checkpoint: Checkpoint) ->
     kept = [dataclasses.replace(done.images[number], index=i) for i, number in enumerate(best)]
     elapsed_s = done.elapsed_s + time.monotonic() - started_at_s
     return dataclasses.replace(done, images=tuple(kept), elapsed_s=elapsed_s)
+
+
+def tell_unknown(done: ImagesDone, request: TextToImage, checkpoint: Checkpoint) -> ImagesDone:
+    """Return the job with the words of its prompt that the checkpoint cannot know.
+
+    Without a vocabulary, or without the text encoder that measures meanings, nothing is said. The
+    pictures are drawn by then and do not depend on it.
+    """
+    if not (checkpoint.vocabulary and checkpoint.text_encoder):
+        return done
+    from generation.vocabulary import unknown_words
+
+    return dataclasses.replace(done, unknown=unknown_words(checkpoint, request.prompts))
 
 
 def refuse_unfit(order: Order, checkpoint: Checkpoint) -> None:

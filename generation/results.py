@@ -105,12 +105,14 @@ class ImagesDone:
         images: In order of their index.
         fingerprint: The engine that drew them.
         elapsed_s: Device seconds the job is charged for (its share of a shared batch).
+        unknown: Words of its prompt that the checkpoint cannot know.
     """
 
     job_id: int
     images: tuple[DrawnImage, ...]
     fingerprint: EngineFingerprint
     elapsed_s: float
+    unknown: tuple[UnknownWord, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -39,8 +39,18 @@ def load_text_encoder() -> tuple[BertModel, BertTokenizerFast]:
     text_encoder = BertModel.from_pretrained(directory, add_pooling_layer=False)
     text_encoder.config.use_attention_mask = True
     text_encoder.eval().requires_grad_(requires_grad=False)
-    tokenizer = BertTokenizerFast.from_pretrained(directory, model_max_length=MODEL_MAX_LENGTH)
-    return text_encoder, tokenizer
+    return text_encoder, load_tokenizer()
+
+
+def load_tokenizer() -> BertTokenizerFast:
+    """Load the sentence encoder's tokenizer alone.
+
+    Raises:
+        TextEncoderUnavailable: The package is missing or its files differ from the pinned ones.
+    """
+    return BertTokenizerFast.from_pretrained(
+        verified_directory(), model_max_length=MODEL_MAX_LENGTH
+    )
 
 
 @cache

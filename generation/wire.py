@@ -23,6 +23,7 @@ from generation.results import (
     OrderCancelled,
     OrderFailed,
     StepDone,
+    UnknownWord,
     WorkerEvent,
 )
 
@@ -247,8 +248,9 @@ def _event_to_frame(event: WorkerEvent) -> Frame:
         case StepDone(_, step, num_inference_steps, preview):
             fields |= {"step": step, "num_inference_steps": num_inference_steps}
             return fields, () if preview is None else (preview,)
-        case ImagesDone(_, images, fingerprint, elapsed_s):
+        case ImagesDone(_, images, fingerprint, elapsed_s, unknown):
             fields |= {"fingerprint": dict(fingerprint.fields), "elapsed_s": elapsed_s}
+            fields["unknown"] = [[found.word, found.near] for found in unknown]
             fields["images"] = [
                 {name: getattr(image, name) for name in _IMAGE_FIELDS} for image in images
             ]
@@ -271,7 +273,8 @@ def _event_from_frame(fields: Mapping[str, Any], blobs: Sequence[bytes]) -> Work
                 for image, png in zip(fields["images"], blobs, strict=True)
             )
             fingerprint = EngineFingerprint(fields["fingerprint"])
-            return ImagesDone(job_id, images, fingerprint, fields["elapsed_s"])
+            unknown = tuple(UnknownWord(word, tuple(near)) for word, near in fields["unknown"])
+            return ImagesDone(job_id, images, fingerprint, fields["elapsed_s"], unknown)
         case "OrderFailed":
             return OrderFailed(job_id, fields["kind"], fields["message"])
         case "OrderCancelled":

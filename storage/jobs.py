@@ -51,6 +51,7 @@ MOVE = """
     attempts = attempts + (:to = 'running'),
     started_at = CASE WHEN :to = 'running' THEN :now ELSE started_at END,
     finished_at = CASE WHEN :is_final THEN :now END,
+    notes = coalesce(:notes, notes),
     fingerprint = coalesce(:fingerprint, fingerprint),
     elapsed_s = coalesce(:elapsed_s, elapsed_s)
   WHERE id = :id AND state IN (SELECT value FROM json_each(:expected))
@@ -199,10 +200,12 @@ class Jobs:
         fingerprint: str,
         elapsed_s: float,
         now: dt.datetime,
+        notes: Sequence[str] | None = None,
     ) -> tuple[Job, tuple[Image, ...]]:
         """Record the pictures of a running job and that it is rendered, both or neither.
 
-        Their files must be on disk already.
+        Their files must be on disk already. `notes` take the place of those that the job has; None
+        leaves them.
 
         Raises:
             TransitionRefused: It is not running; nothing was recorded.
@@ -215,6 +218,7 @@ class Jobs:
                 JobState.RUNNING,
                 JobState.RENDERED,
                 now=now,
+                notes=notes,
                 fingerprint=fingerprint,
                 elapsed_s=elapsed_s,
             )
@@ -322,6 +326,7 @@ async def _move(
     *,
     now: dt.datetime,
     reason: str | None = None,
+    notes: Sequence[str] | None = None,
     fingerprint: str | None = None,
     elapsed_s: float | None = None,
 ) -> None:
@@ -337,6 +342,7 @@ async def _move(
         "reason": reason,
         "now": to_text(now),
         "is_final": to.is_final,
+        "notes": None if notes is None else json.dumps(notes),
         "fingerprint": fingerprint,
         "elapsed_s": elapsed_s,
     }

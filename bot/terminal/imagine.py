@@ -98,8 +98,9 @@ async def _imagine(
             decoded = await decode_upload(upload)
             init_image = await asyncio.to_thread(store.files.write, decoded.png)
         resolved = _resolve(settings, parsed, num_images, init_image)
-        for note in dict.fromkeys(note for each in resolved for note in each.notes):
-            STATUS.print(note, markup=False)
+        said: set[str] = set()
+        for each in resolved:
+            _say(each.notes, said)
         jobs = [
             await _record(store, one.typed, each)
             for one, each in zip(parsed, resolved, strict=True)
@@ -107,7 +108,7 @@ async def _imagine(
         first = checkpoints(settings)[jobs[0].request.model]
         async with open_worker(settings, first) as supervisor:
             try:
-                async for job, image in _draw_all(store, supervisor, jobs):
+                async for job, image in _draw_all(store, supervisor, jobs, said):
                     path = await asyncio.to_thread(_save, store, job, image, out)
                     line = json.dumps(_fields(path, image)) if as_json else str(path)
                     typer.echo(line)
@@ -150,9 +151,15 @@ async def _record(store: Store, typed: str, resolved: Resolved) -> Job:
 
 
 async def _draw_all(
-    store: Store, supervisor: Supervisor, jobs: Sequence[Job]
+    store: Store, supervisor: Supervisor, jobs: Sequence[Job], said: set[str]
 ) -> AsyncIterator[tuple[Job, Image]]:
     """Draw the jobs one after the other behind a progress bar on standard error.
+
+    Args:
+        store: Where they are recorded.
+        supervisor: The worker that draws.
+        jobs: Queued.
+        said: Notes that need not be printed again.
 
     Raises:
         Stop: A job could not be drawn.
@@ -171,6 +178,7 @@ async def _draw_all(
                             progress.update(bar, completed=done + step, description="drawing")
                         case Rendered(job, images):
                             job = await _show(store, job)
+                            _say(job.notes, said)
                             for image in images:
                                 yield job, image
                         case Ended(job):
@@ -179,6 +187,14 @@ async def _draw_all(
                 raise Stop(f"job {job.id} {job.state.value}: {job.reason}", ExitCode.UNABLE)
             done += job.request.num_inference_steps
             progress.update(bar, completed=done)
+
+
+def _say(notes: Sequence[str], said: set[str]) -> None:
+    """Print the notes that were not printed before."""
+    for note in dict.fromkeys(notes):
+        if note not in said:
+            STATUS.print(note, markup=False)
+    said.update(notes)
 
 
 async def _show(store: Store, job: Job) -> Job:

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import io
+from pathlib import Path
 
 import discord
 import pytest
@@ -10,9 +11,11 @@ from PIL import Image as Pillow
 
 from bot.demo.stage import text_of
 from bot.views.press import Action, Press
+from generation.checkpoints import PATTERN
 from generation.jobs import Job, JobState
 from generation.requests import ImageToImage
-from tests.integration.conftest import World, buttons
+from generation.text_encoder import PACKAGE
+from tests.integration.conftest import World, buttons, open_world
 
 
 async def test_the_acknowledgement_becomes_the_result(world: World) -> None:
@@ -52,6 +55,21 @@ async def test_recorded_pictures_are_the_posted_bytes(world: World) -> None:
     posted = [await attachment.read() for attachment in world.message(job).attachments]
     assert [world.app.store.files.read(image.sha256) for image in images] == posted
     assert [image.seed for image in images] == [job.request.seed, job.request.seed + 1]
+
+
+async def test_words_the_model_cannot_know_are_said_once_however_often_it_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowing = dataclasses.replace(PATTERN, vocabulary=("fox", "horse"), text_encoder=PACKAGE)
+    monkeypatch.setattr("bot.models.PATTERN", knowing)
+    async with open_world(tmp_path) as world:
+        await world.consent(world.alice)
+        job = await world.imagine(world.alice, "a fox and a centaur", images=1)
+        await world.alice.click(world.message(job), label="Again")
+        again = (await world.app.store.jobs.of_member(world.alice.id))[-1]
+        for each in (job, await world.job_in(again.id, JobState.POSTED)):
+            shown = text_of(world.message(each))
+            assert shown.count("knows no “centaur” yet; near: horse") == 1
 
 
 async def test_first_picture_waits_for_the_consent_answer(world: World) -> None:

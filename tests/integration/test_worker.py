@@ -273,7 +273,11 @@ async def test_every_wait_for_the_worker_is_declared_one_at_a_time():
 async def test_the_embedded_checkpoint_draws_the_same_files_in_every_process():
     checkpoint = read_checkpoint(EMBEDDED)
     request = dataclasses.replace(
-        REQUEST, model=checkpoint.name, width=checkpoint.width, height=checkpoint.height
+        REQUEST,
+        prompts=(WeightedPrompt("a fox on a wugglepump"),),
+        model=checkpoint.name,
+        width=checkpoint.width,
+        height=checkpoint.height,
     )
     drawn = []
     for orders in (
@@ -286,6 +290,7 @@ async def test_the_embedded_checkpoint_draws_the_same_files_in_every_process():
             drawn.append(finished(events)[len(orders) - 1])
     assert drawn[0].images[1].png == drawn[1].images[0].png
     assert drawn[0].fingerprint == drawn[1].fingerprint
+    assert [found.word for found in drawn[0].unknown] == ["wugglepump"]
 
 
 PARENT = """

@@ -20,7 +20,7 @@ from bot.prompts import (
     resolve,
     to_text,
 )
-from bot.resolution import strength_of, vocabulary_note
+from bot.resolution import strength_of
 from generation.checkpoints import ABILITIES, PATTERN, Checkpoint
 from generation.errors import InvalidRequest, UnknownCheckpoint
 from generation.requests import MAX_SEED, ImageToImage, TextToImage, WeightedPrompt
@@ -525,30 +525,3 @@ def test_an_unknown_model_is_pointed_at_where_it_was_typed():
 def test_a_seed_out_of_range_is_refused(seed):
     with pytest.raises(InvalidRequest, match="seed"):
         resolved("a fox", seed=seed)
-
-
-@pytest.mark.parametrize(
-    "text", ["a fox", "two foxes", "FOX!", "an apple", "a cherry", "police", "fox::2 centaur::1"]
-)
-def test_a_prompt_with_a_known_word_needs_no_note(text):
-    assert vocabulary_note(parse(text).prompts, EMOJI) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a centaur", "has not learned “centaur”; it knows for example fox, red apple, cherries"),
-        ("an appel", "for example red apple"),
-        ("🦊", "has not learned any of these words"),
-        ("a picture with the of", "any of these words"),
-        ("centaur::1 fox::-.5", "“centaur”"),
-    ],
-)
-def test_a_prompt_without_a_known_word_is_told_what_is_known(text, said):
-    note = vocabulary_note(parse(text).prompts, EMOJI)
-    assert said in note
-    assert "/help models" in note
-
-
-def test_a_checkpoint_without_a_vocabulary_knows_every_word():
-    assert vocabulary_note(parse("a centaur").prompts, PATTERN) is None

@@ -13,6 +13,7 @@ from generation.orders import Order, batch_key
 from generation.pattern import Pattern
 from generation.requests import ImageToImage, TextToImage, WeightedPrompt
 from generation.results import ImagesDone, OrderFailed, WorkerEvent
+from generation.text_encoder import PACKAGE
 
 REQUEST = TextToImage(
     prompts=(WeightedPrompt("a fox"),),
@@ -81,6 +82,15 @@ def test_orders_of_different_batch_keys_are_not_drawn_together():
 def test_an_unknown_checkpoint_is_named():
     with pytest.raises(UnknownCheckpoint, match="sdxl"):
         draw(Order(1, dataclasses.replace(REQUEST, model="sdxl")))
+
+
+def test_words_that_the_checkpoint_cannot_know_come_with_the_pictures():
+    knowing = dataclasses.replace(PATTERN, vocabulary=("fox", "horse"), text_encoder=PACKAGE)
+    asked = dataclasses.replace(REQUEST, prompts=(WeightedPrompt("a fox and a centaur"),))
+    deaf = dataclasses.replace(knowing, text_encoder="")
+    for checkpoint, words in ((knowing, ["centaur"]), (deaf, []), (PATTERN, [])):
+        *_, done = draw(Order(1, asked), engine=Engine({"pattern": checkpoint}))
+        assert [found.word for found in done.unknown] == words
 
 
 def test_the_least_recently_used_checkpoint_is_let_go():

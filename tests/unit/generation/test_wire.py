@@ -17,6 +17,7 @@ from generation.results import (
     OrderCancelled,
     OrderFailed,
     StepDone,
+    UnknownWord,
 )
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -62,10 +63,16 @@ CHECKPOINT = st.builds(
     text_encoder=TEXT,
 )
 IMAGE = st.builds(DrawnImage, COUNT, COUNT, COUNT, COUNT, FILE)
+UNKNOWN = st.builds(UnknownWord, TEXT, st.lists(TEXT, max_size=3).map(tuple))
 EVENT = (
     st.builds(StepDone, COUNT, COUNT, COUNT, st.none() | FILE)
     | st.builds(
-        ImagesDone, COUNT, st.lists(IMAGE, max_size=4).map(tuple), FINGERPRINT, st.floats(0, 1e6)
+        ImagesDone,
+        COUNT,
+        st.lists(IMAGE, max_size=4).map(tuple),
+        FINGERPRINT,
+        st.floats(0, 1e6),
+        st.lists(UNKNOWN, max_size=3).map(tuple),
     )
     | st.builds(OrderFailed, COUNT, TEXT, TEXT)
     | st.builds(OrderCancelled, COUNT)

@@ -182,6 +182,15 @@ async def test_pictures_and_the_rendered_state_are_recorded_together(scene):
     assert (posted.fingerprint, posted.elapsed_s) == ('{"device":"cpu"}', 3.5)
 
 
+async def test_notes_from_drawing_take_the_place_of_those_from_asking(scene):
+    for notes, expected in ((None, ("One.",)), (("One.", "Two."), ("One.", "Two."))):
+        job = await scene.running(notes=("One.",))
+        job, _ = await scene.store.jobs.record_rendered(
+            job.id, images=(), fingerprint="{}", elapsed_s=1.0, now=LATER, notes=notes
+        )
+        assert job.notes == expected
+
+
 async def test_a_picture_that_cannot_be_recorded_leaves_the_job_running(scene):
     job = await scene.running()
     twice = [*new_images(2), *new_images(1)]
