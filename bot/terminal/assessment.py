@@ -98,12 +98,12 @@ def _measure(place: "Work", checkpoints: list[str], out: Path | None, *, as_json
         return
     console = Console(highlight=False)
     console.width = max(console.width, LEAST_COLUMNS)  # a file has no width of its own
-    console.print(_metrics(found))
-    if targets := _targets(found):
+    console.print(metrics_table(found))
+    if targets := targets_table(found):
         console.print(targets)
     for words, why in found[0].left_out.items():
         STATUS.print(f"left out of the everyday words: {words!r}, {why}")
-    console.print(_scorer(found[0].of_scorer))
+    console.print(scorer_table(found[0].of_scorer))
     for page in pages:
         typer.echo(f"Report with plots, sheets and explanations: {page}")
 
@@ -116,7 +116,7 @@ def _folder_for(place: "Work", name: str, out: Path | None, *, is_alone: bool) -
     return out if is_alone else out / folder
 
 
-def _metrics(found: "list[Report]") -> Table:
+def metrics_table(found: "list[Report]") -> Table:
     """Return every metric over all prompts, the references of the first checkpoint beside it."""
     from generation.assessment import report as reports
 
@@ -134,7 +134,7 @@ def _metrics(found: "list[Report]") -> Table:
     return table
 
 
-def _targets(found: "list[Report]") -> Table | None:
+def targets_table(found: "list[Report]") -> Table | None:
     """Return the targets and what became of them; none where nothing draws from words."""
     from generation.assessment import report as reports
 
@@ -152,7 +152,7 @@ def _targets(found: "list[Report]") -> Table | None:
     return table
 
 
-def _scorer(figures: "Mapping[str, LookFigures]") -> Table:
+def scorer_table(figures: "Mapping[str, LookFigures]") -> Table:
     """Return how well the scorer does on real pictures that it was not trained on."""
     table = Table("the scorer, on real pictures", "caption found", "look recognised", "pictures")
     for look, each in figures.items():

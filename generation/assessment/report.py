@@ -123,7 +123,7 @@ def targets(report: Report) -> list[TargetRow]:
             wanted=_wanted(outcome),
             real=_told(outcome.real)
             + (f" (trained {_told(outcome.trained)})" if outcome.trained else ""),
-            drawn=_told(outcome.found),
+            drawn=_drawn(outcome),
             verdict=_missed(outcome),
         )
         for outcome in report.targets
@@ -211,6 +211,12 @@ def _told(estimate: Estimate | None) -> str:
 def _wanted(outcome: Outcome) -> str:
     border = f"{'at least' if outcome.is_least else 'at most'} {outcome.wanted:g}"
     return f"{border} of real" if outcome.of_real else border
+
+
+def _drawn(outcome: Outcome) -> str:
+    if outcome.figure is None or not outcome.of_real or outcome.found is None:
+        return _told(outcome.found)
+    return f"{outcome.figure.drawn.value:.3g} = {_told(outcome.found)} of real"
 
 
 def _missed(outcome: Outcome) -> str:

@@ -78,10 +78,13 @@ def test_training_leaves_curve_snapshot_and_checkpoint(trained: Path) -> None:
 
 
 def test_trained_checkpoint_is_assessed_with_reference_points(trained: Path) -> None:
+    both = ("diffusion", "work/preset/vae/checkpoint")
     arguments = ("--preset", str(PRESET), "--work", "work", "--json")
-    done = atelier(trained, "assess", *arguments)
+    done = atelier(trained, "assess", *both, *arguments)
     assert "assess needs a scorer: training that first" in done.stderr
-    report = json.loads(done.stdout)
+    report, repeated = json.loads(done.stdout)
+    assert (report["checkpoint"]["kind"], repeated["checkpoint"]["kind"]) == ("diffusion", "vae")
+    assert (len(report["targets"]), len(repeated["targets"])) == (6, 0)
     overall = {f["metric"]: f["estimates"] for f in report["figures"] if f["slice_kind"] == "all"}
     assert {"fd-scorer", "look-accuracy", "r@1-of-20"} <= overall.keys()
     assert {"untrained", "shuffled"} <= overall["fd-scorer"].keys() | overall["r@1-of-20"].keys()

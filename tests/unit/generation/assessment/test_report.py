@@ -1,12 +1,17 @@
 """A report says what was found: as a page on its own, as JSON, and in a table."""
 
+import dataclasses
+import io
 import json
 import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from rich.console import Console
+from rich.table import Table
 
+from bot.terminal import assessment as terminal
 from generation.assessment import plots, report
 from generation.assessment.assess import Assessment, Report, assess
 from generation.assessment.explanations import EXPLANATIONS, explanation_of
@@ -66,6 +71,37 @@ def test_page_needs_nothing_else_and_believes_no_name(found: Report) -> None:
     assert "http" not in text.replace('http-equiv="Content', "")
     assert "Toy &lt;b&gt;" in text
     assert "Toy <b>" not in text
+
+
+def printed(table: Table) -> str:
+    console = Console(width=250, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def test_several_checkpoints_are_told_side_by_side(found: Report) -> None:
+    other = dataclasses.replace(found, about=dataclasses.replace(found.about, name="other"))
+    text = printed(terminal.metrics_table([found, other]))
+    assert re.search(r"metric +┃ toy +┃ other +┃ untrained", text)
+    for row in report.summary(found):
+        (line,) = (line for line in text.splitlines() if f" {row.metric} " in line)
+        assert line.count(row.drawn) >= 2
+    targets = terminal.targets_table([found, other])
+    assert targets is not None
+    for row in report.targets(found):
+        (line,) = (line for line in printed(targets).splitlines() if row.target in line)
+        assert line.count(row.verdict) == 2
+
+
+def test_what_draws_nothing_from_words_has_no_targets(found: Report) -> None:
+    assert terminal.targets_table([dataclasses.replace(found, targets=())]) is None
+
+
+def test_every_look_that_was_held_back_from_the_scorer_is_told(found: Report) -> None:
+    text = printed(terminal.scorer_table(found.of_scorer))
+    assert "all looks" in text
+    assert all(look in text for look in found.of_scorer)
 
 
 def test_every_metric_over_all_prompts_is_one_row(found: Report) -> None:
