@@ -18,7 +18,7 @@ from generation.assessment.references import Closest, References
 from generation.assessment.samplers import About, Reconstruction, Sampler
 from generation.assessment.targets import Outcome, Targets, outcomes
 from generation.assessment.timing import Timing
-from generation.checkpoints import EMBEDDED
+from generation.checkpoints import EMBEDDED_SCORER
 from generation.dataset import stored
 from generation.dataset.stored import Dataset
 from generation.device import DeviceChoice, name_of
@@ -29,7 +29,6 @@ from generation.recipes.work import Work
 from generation.training import manifest, scorer
 
 UNTRAINED_SEED = 1
-SHIPPED_SCORER = EMBEDDED.parent / "atelier-scorer"
 OF_DRAWING = (
     "diversity-scorer",
     "memorisation-scorer",
@@ -154,12 +153,12 @@ def scorer_for(work: Work) -> Path:
         DatasetError: There is no dataset.
     """
     own = work.checkpoint(scorer.KIND)
-    if own.exists() or manifest.read(SHIPPED_SCORER, scorer.KIND)["dataset"] != (
+    if own.exists() or manifest.read(EMBEDDED_SCORER, scorer.KIND)["dataset"] != (
         stored.load(work.data).fingerprint
     ):
         manifest.read(own, scorer.KIND)
         return own
-    return SHIPPED_SCORER
+    return EMBEDDED_SCORER
 
 
 def assess(
