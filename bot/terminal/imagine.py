@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import PIL.Image
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -18,6 +19,7 @@ from bot.prompts import CONFIRM_ABOVE, ParsedPrompt, Resolved, choose_model, par
 from bot.settings import Settings
 from bot.terminal.exits import ExitCode, Stop
 from bot.terminal.session import STATUS, open_record, open_worker, settings_of
+from generation import contact_sheet
 from generation.checkpoints import estimate_cost_s
 from generation.jobs import Image, Job, JobState, Place
 from generation.requests import MAX_IMAGES, MAX_SEED
@@ -33,12 +35,19 @@ IMAGES_HELP = (
     f"Pictures a job. Fewer than {USUAL_IMAGES} without --seed are the best of {USUAL_IMAGES},"
     " where the model has a scorer."
 )
+SHEET_COLUMNS = 8
 TERMINAL = Place(guild_id=None, channel_id=0)
 
 
 def imagine(
     context: typer.Context,
-    prompt: Annotated[str, typer.Argument(help="What to draw; Discord's --flags work in it too.")],
+    prompt: Annotated[
+        str, typer.Argument(help="What to draw; Discord's --flags work in it too.")
+    ] = "",
+    file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Prompts, one a line, instead of PROMPT."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path(),
     images: Annotated[int, typer.Option(min=1, max=MAX_IMAGES, help=IMAGES_HELP)] = 1,
     seed: Annotated[
@@ -50,6 +59,9 @@ def imagine(
     image: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="A picture to start from.")
     ] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="A picture of all pictures, each above its words.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a picture, and nothing else.")
     ] = False,
@@ -59,13 +71,41 @@ def imagine(
     settings = settings_of(context, log_level="ERROR")
     flags = {"style": style, "model": model, "seed": seed, "no": negative}
     given = [f"--{flag} {value}" for flag, value in flags.items() if value is not None]
-    parsed = parse_jobs(" ".join([prompt, *given]))
+    typed = _typed(prompt, file)
+    parsed = [job for line in typed for job in parse_jobs(" ".join([line, *given]))]
     if any(each.image_urls for each in parsed):
         raise Stop("links are opened in Discord only; give a picture with --image FILE")
     _confirm(len(parsed), is_agreed=yes)
     upload = _read_upload(image, settings.max_upload_bytes) if image else None
     out.mkdir(parents=True, exist_ok=True)
-    asyncio.run(_imagine(settings, parsed, images, upload, out, as_json=as_json))
+    drawn = asyncio.run(_imagine(settings, parsed, images, upload, out, as_json=as_json))
+    if sheet is not None:
+        _save_sheet(drawn, sheet)
+
+
+def _typed(prompt: str, file: Path | None) -> list[str]:
+    """Return the prompts to draw; empty lines of a file and those with a # in front are left out."""
+    if file is None:
+        return [prompt]
+    if prompt:
+        raise Stop("give either PROMPT or --file, not both")
+    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    if found := [line for line in lines if line and not line.startswith("#")]:
+        return found
+    raise Stop(f"{file} holds no prompt; write one a line")
+
+
+def _save_sheet(drawn: Sequence[tuple[Job, Path]], sheet: Path) -> None:
+    pictures, labels = [], []
+    for job, path in drawn:
+        with PIL.Image.open(path) as opened:
+            pictures.append(opened.convert("RGB"))
+        labels.append(", ".join(filter(None, [job.request.prompt, job.request.style])))
+    if len({picture.size for picture in pictures}) > 1:
+        raise Stop("the pictures differ in size, so there is no sheet of them")
+    columns = min(len(pictures), SHEET_COLUMNS if len(pictures) <= 64 else 2 * SHEET_COLUMNS)
+    sheet.parent.mkdir(parents=True, exist_ok=True)
+    contact_sheet.grid(pictures, labels, columns).save(sheet, optimize=True)
 
 
 def _confirm(jobs: int, *, is_agreed: bool) -> None:
@@ -91,7 +131,8 @@ async def _imagine(
     out: Path,
     *,
     as_json: bool,
-) -> None:
+) -> list[tuple[Job, Path]]:
+    drawn = []
     async with open_record(settings) as store:
         init_image = None
         if upload is not None:
@@ -112,8 +153,10 @@ async def _imagine(
                     path = await asyncio.to_thread(_save, store, job, image, out)
                     line = json.dumps(_fields(path, image)) if as_json else str(path)
                     typer.echo(line)
+                    drawn.append((job, path))
             finally:
                 await _cancel_rest(store, jobs)
+    return drawn
 
 
 def _resolve(

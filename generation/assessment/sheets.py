@@ -6,12 +6,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from generation import contact_sheet
 from generation.assessment.assess import Report
 from generation.assessment.judge import Pictures, real_pictures, to_pictures
-from generation.training import sheet
 
 COLUMNS, SIDE_PX = 8, 128
-LONGEST_LABEL = 23  # characters below a picture
 
 
 def of_looks(report: Report) -> Iterator[tuple[str, Image.Image]]:
@@ -79,8 +78,4 @@ def _pairs(drawn: Pictures, real: Pictures, labels: Sequence[str]) -> Image.Imag
         Image.fromarray(each).resize(size, Image.Resampling.BICUBIC)
         for each in np.concatenate([drawn, real])
     ]
-    return sheet.grid(images, [_shortened(label) for label in labels], len(drawn))
-
-
-def _shortened(label: str) -> str:
-    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 2].rstrip()}.."
+    return contact_sheet.grid(images, labels, len(drawn))

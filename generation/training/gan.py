@@ -10,13 +10,13 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from PIL import Image
 from torch import Tensor, nn
 
+from generation import contact_sheet
 from generation.dataset.augment import plain
 from generation.dataset.stored import HELD_OUT, LEARNED, Dataset, DatasetError, load
 from generation.gan import networks
 from generation.gan.model import KIND, Gan, to_pictures
 from generation.progress import Progress
 from generation.recipes.work import Work
-from generation.training import sheet
 from generation.training.contrast import Captions, plain_caption
 from generation.training.gan_recipe import PENALTIES, TERMS, GanRecipe
 from generation.training.gan_turns import Game
@@ -214,7 +214,7 @@ def draw_sheet(training: GanTraining, prompts: Sequence[str]) -> Image.Image:
     ]
     labels = [*texts, *["unseen"] * columns, *["rebuilt"] * columns]
     labels += [f"blend {share:.2f}" for share in shares]
-    return sheet.grid([Image.fromarray(each) for each in pictures], labels, columns)
+    return contact_sheet.grid([Image.fromarray(each) for each in pictures], labels, columns)
 
 
 def _spread(rows: Tensor, count: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from generation import contact_sheet
 from generation.checkpoints import EMBEDDED
 from generation.dataset.captioned import Captioned, read_folder
 from generation.diffusion import files
@@ -198,7 +199,7 @@ def _draw_sheet(recipe: LoraRecipe, base: Base) -> Image.Image:
         base.description.num_inference_steps,
         base.description.guidance_scale,
     )
-    return sheet.grid(pictures, prompts, SHEET_COLUMNS)
+    return contact_sheet.grid(pictures, prompts, SHEET_COLUMNS)
 
 
 def _fingerprint(recipe: LoraRecipe, base: Base, pictures: Sequence[Captioned]) -> str:

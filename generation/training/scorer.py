@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from generation import contact_sheet
 from generation.dataset.augment import Augmentation, plain, varied
 from generation.dataset.stored import HELD_OUT, Dataset, Split, load
 from generation.metrics.by_look import LookFigures, by_look
@@ -16,7 +17,7 @@ from generation.metrics.retrieval import recall_at_1
 from generation.progress import Progress
 from generation.recipes.work import Work
 from generation.scorer.model import CHANNELS_PER_GROUP, Scorer
-from generation.training import manifest, sheet
+from generation.training import manifest
 from generation.training.contrast import Captions, contrastive_loss, plain_caption
 from generation.training.loop import Loop, Player, TrainingStopped
 from generation.training.optimizers import Optimizer, Schedule
@@ -297,4 +298,4 @@ def draw_sheet(training: ScorerTraining, dataset: Dataset) -> Image.Image:
     size = (SHEET_SIDE_PX, SHEET_SIDE_PX)
     images = [Image.fromarray(each).resize(size, Image.Resampling.BICUBIC) for each in pixels]
     labels = [texts[number] for number in nearest.tolist()]
-    return sheet.grid(images, labels, SHEET_COLUMNS)
+    return contact_sheet.grid(images, labels, SHEET_COLUMNS)

@@ -1,4 +1,4 @@
-"""Draw labelled sheets of sample pictures."""
+"""Draw sheets of what a denoiser draws."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,13 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from generation import contact_sheet
 from generation.training import checkpoint
 
-MARGIN_PX = 4
-LABEL_PX = 14
 BATCH = 8
 COLUMNS = 8
-LEAST_CELL_PX = 128
 
 
 def of(
@@ -38,7 +36,7 @@ def of(
     drawn.load_state_dict(unet.state_dict())
     pipe = checkpoint.pipeline(drawn.eval(), vae, scheduler)
     pictures = draw(pipe, prompts, seed, num_inference_steps, guidance_scale)
-    return grid(pictures, prompts, COLUMNS)
+    return contact_sheet.grid(pictures, prompts, COLUMNS)
 
 
 def draw(
@@ -64,24 +62,3 @@ def draw(
             generator=[torch.Generator().manual_seed(first + i) for i in range(len(batch))],
         ).images
     return pictures
-
-
-def grid(pictures: Sequence[Image.Image], labels: Sequence[str], columns: int) -> Image.Image:
-    """Arrange pictures row by row, each above its label; small ones are enlarged to fit it.
-
-    Args:
-        pictures: All of one size.
-        labels: One a picture.
-    """
-    factor = -(-LEAST_CELL_PX // pictures[0].width)
-    width, height = pictures[0].width * factor, pictures[0].height * factor
-    cell_width, cell_height = width + MARGIN_PX, height + LABEL_PX + MARGIN_PX
-    rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (columns * cell_width, rows * cell_height), "white")
-    pen = ImageDraw.Draw(sheet)
-    for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        left, top = number % columns * cell_width, number // columns * cell_height
-        enlarged = picture.resize((width, height), Image.Resampling.NEAREST)
-        sheet.paste(enlarged, (left, top))
-        pen.text((left + 2, top + height), label, fill="black")
-    return sheet

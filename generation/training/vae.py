@@ -13,12 +13,13 @@ from diffusers import AutoencoderTiny
 from PIL import Image
 from torch import Tensor
 
+from generation import contact_sheet
 from generation.dataset.augment import plain
 from generation.dataset.stored import HELD_OUT, LEARNED, Dataset, load
 from generation.progress import Progress
 from generation.recipes.work import Work
 from generation.scorer.model import Scorer
-from generation.training import autoencoding, manifest, sheet
+from generation.training import autoencoding, manifest
 from generation.training.autoencoding import (
     Posterior,
     VaeFigures,
@@ -256,7 +257,7 @@ def draw_sheet(training: VaeTraining, dataset: Dataset, recipe: VaeRecipe) -> Im
     images = [Image.fromarray(each).resize(size, Image.Resampling.BICUBIC) for each in pixels]
     names = [dataset.rows[row] for row in rows.tolist()]
     labels = [text for row in names for text in (f"{row.concept}, {row.look}", "rebuilt")]
-    return sheet.grid(images, labels, SHEET_COLUMNS)
+    return contact_sheet.grid(images, labels, SHEET_COLUMNS)
 
 
 def _export(

@@ -144,7 +144,11 @@ def test_permutations_draw_every_job_and_many_are_asked_about(terminal: Terminal
     assert len(terminal.imagine("a {red, green} {apple, pear}")) == 4
     refused = terminal.atelier("imagine", "a {red, green, blue} {apple, pear}", code=2)
     assert "asks for 6 jobs; add --yes" in refused.stderr
-    assert len(terminal.imagine("a {red, green, blue} {apple, pear}", "--yes")) == 6
+    prompts, sheet = terminal.folder / "prompts.txt", terminal.folder / "sheet.png"
+    prompts.write_text("# fruit\na {red, green, blue} apple\n\na pear --style {plain, bold}\n")
+    assert len(terminal.imagine("--file", str(prompts), "--sheet", str(sheet))) == 5
+    with Image.open(sheet) as picture:
+        assert picture.width > 5 * 128
 
 
 @pytest.mark.parametrize(
@@ -162,6 +166,7 @@ def test_permutations_draw_every_job_and_many_are_asked_about(terminal: Terminal
         (["a fox", "--image", "text.png"], "not a picture"),
         (["a fox", "--images", "99"], "--images"),
         (["a fox", "--nonsense"], "--nonsense"),
+        (["a fox", "--file", "text.png"], "not both"),
     ],
 )
 def test_wrong_input_is_one_clear_answer(
