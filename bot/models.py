@@ -1,16 +1,9 @@
-"""The checkpoints an operator has: the embedded one, the test pattern, and those of the settings."""
+"""The checkpoints an operator has: the shipped ones, the test pattern, and those of the settings."""
 
 import dataclasses
 
 from bot.settings import ModelSettings, Settings
-from generation.checkpoints import (
-    EMBEDDED,
-    EMBEDDED_SCORER,
-    MANIFEST,
-    PATTERN,
-    Checkpoint,
-    read_checkpoint,
-)
+from generation.checkpoints import MANIFEST, PATTERN, Checkpoint, read_checkpoint, shipped
 from generation.errors import UnknownCheckpoint
 
 
@@ -21,10 +14,7 @@ def checkpoints(settings: Settings) -> dict[str, Checkpoint]:
         CheckpointCorrupt: A folder's description cannot be read.
         UnknownCheckpoint: The default is none of them, or two have one name.
     """
-    found = [PATTERN, *(_described(model) for model in settings.models)]
-    if (EMBEDDED / MANIFEST).is_file():
-        shipped = read_checkpoint(EMBEDDED)
-        found.insert(0, dataclasses.replace(shipped, scorer=str(EMBEDDED_SCORER)))
+    found = [*shipped(), PATTERN, *(_described(model) for model in settings.models)]
     by_name = {checkpoint.name: checkpoint for checkpoint in found}
     if len(by_name) < len(found):
         raise UnknownCheckpoint(

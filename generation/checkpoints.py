@@ -26,8 +26,10 @@ DISTILLED_ABILITIES = SLOT_ABILITIES - {"negative", "quality", "stylize"}
 DISTILLED = "distill"
 
 MANIFEST = "atelier.json"
-EMBEDDED = Path(__file__).parent / "weights" / "atelier-emoji"
-EMBEDDED_SCORER = EMBEDDED.parent / "atelier-scorer"  # judges the pictures of every shipped one
+PIPELINE_INDEX = "model_index.json"  # diffusers' own
+SHIPPED = Path(__file__).parent / "weights"
+EMBEDDED = SHIPPED / "atelier-emoji"
+EMBEDDED_SCORER = SHIPPED / "atelier-scorer"  # judges the pictures of every shipped one
 EMBEDDED_MULTIPLE_PX = 32  # three halvings in the autoencoder, two in the denoiser
 
 MIN_RATIO, MAX_RATIO = 1 / 3, 3.0
@@ -56,6 +58,8 @@ class Checkpoint:
         default_style: The style drawn when none is asked for; None for the bare prompt.
         vocabulary: What it has learned to draw; empty if it is not limited to known words. Other
             words are told if `text_encoder` is there to measure what comes near.
+        num_things: How many of the vocabulary, the first ones, name things; the rest are other words
+            for those. 0 if that is not known.
         honours: The abilities it has, of `ABILITIES`.
         sha256: Relative file to hex digest; checked by `verify` before loading.
         text_encoder: Package that holds the text encoder; empty if the folder holds it.
@@ -79,6 +83,7 @@ class Checkpoint:
     styles: Mapping[str, str] = dataclasses.field(default_factory=dict)
     default_style: str | None = None
     vocabulary: tuple[str, ...] = ()
+    num_things: int = 0
     honours: frozenset[str] = PIPELINE_ABILITIES
     sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
     text_encoder: str = ""
@@ -176,6 +181,18 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointCorrupt(f"{path}: {error}") from error
 
 
+def shipped() -> list[Checkpoint]:
+    """Return every checkpoint that draws and comes with this package, the default one first.
+
+    Raises:
+        CheckpointCorrupt: A description cannot be read.
+    """
+    found = sorted(path.parent for path in SHIPPED.glob(f"*/{PIPELINE_INDEX}"))
+    found.sort(key=lambda folder: folder != EMBEDDED)
+    scorer = str(EMBEDDED_SCORER)
+    return [dataclasses.replace(read_checkpoint(folder), scorer=scorer) for folder in found]
+
+
 _MANIFEST_TYPES = {
     "kind": "a text",
     "name": "a text",
@@ -187,10 +204,11 @@ _MANIFEST_TYPES = {
     "styles": "an object of texts",
     "default_style": "a text",
     "vocabulary": "a list of texts",
+    "num_things": "a whole number",
     "text_encoder": "a text",
     "sha256": "an object of texts",
 }
-_OPTIONAL = {"kind", "vocabulary", "text_encoder"}
+_OPTIONAL = {"kind", "vocabulary", "num_things", "text_encoder"}
 
 
 def _has_type(value: Any, wanted: str) -> bool:

@@ -58,21 +58,27 @@ def unknown_words(
     looks = {fold(word) for pair in checkpoint.styles.items() for word in words_of(" ".join(pair))}
     text = " ".join(part.text for part in prompts if part.weight > 0)
     asked = {fold(word): word for word in words_of(text) if fold(word) not in looks}
-    known = _known(checkpoint.vocabulary)
+    known = _known(checkpoint.vocabulary, checkpoint.num_things or len(checkpoint.vocabulary))
     foreign = [word for word in asked.values() if not known.holds(word)]
     return tuple(known.unlike(foreign[:MAX_WORDS])) if foreign else ()
 
 
 @functools.lru_cache(maxsize=4)
-def _known(vocabulary: tuple[str, ...]) -> "_Known":
-    return _Known(vocabulary)
+def _known(vocabulary: tuple[str, ...], num_things: int) -> "_Known":
+    return _Known(vocabulary, num_things)
 
 
 class _Known:
-    """A vocabulary, by its letters and, as soon as that is needed, by its meanings."""
+    """A vocabulary, by its letters and, as soon as that is needed, by its meanings.
 
-    def __init__(self, vocabulary: tuple[str, ...]) -> None:
+    Args:
+        num_things: How many of the first entries may be suggested.
+    """
+
+    def __init__(self, vocabulary: tuple[str, ...], num_things: int) -> None:
         self._names = [entry for entry in vocabulary if _is_name(entry)]
+        things = set(vocabulary[:num_things])
+        self._is_thing = torch.tensor([entry in things for entry in self._names])
         # The shortest entry speaks for a word: `cat` rather than `cat face`.
         self._entries = {
             form: entry
@@ -95,6 +101,8 @@ class _Known:
             # The encoder has one token for all emoji, so a prompt with one says nothing to it.
             if not word.isalpha() or row.max() < KNOWN_FROM:
                 spelt = [*self._spelt_like(word)]
+                # A tag such as "annelid" means the worm, but tells nobody what can be drawn.
+                row = row.where(self._is_thing, -1)
                 nearest = row.argsort(descending=True).tolist()
                 enough = [i for i in nearest if row[i] >= NEAR_FROM] or nearest[: not spelt]
                 yield UnknownWord(word, _varied([*spelt, *(self._names[i] for i in enough)]))

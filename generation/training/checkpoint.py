@@ -39,6 +39,7 @@ class About:
         styles: Look to template with `{prompt}`, in the order to show them.
         default_style: The look drawn when a request names none.
         vocabulary: What it was taught: concepts, then other words for them.
+        num_things: How many of these are concepts.
     """
 
     name: str
@@ -49,6 +50,12 @@ class About:
     styles: Mapping[str, str]
     default_style: str
     vocabulary: Sequence[str]
+    num_things: int
+
+
+def concepts(dataset: Dataset) -> list[str]:
+    """Return the concepts that generators are taught."""
+    return [*dict.fromkeys(row.concept for row in dataset.rows if row.split is Split.TRAIN)]
 
 
 def vocabulary(dataset: Dataset) -> list[str]:
@@ -57,14 +64,14 @@ def vocabulary(dataset: Dataset) -> list[str]:
     A phrasing that holds the concept's name, or begins with an article, adds no word.
     """
     rows = [row for row in dataset.rows if row.split is Split.TRAIN]
-    concepts = dict.fromkeys(row.concept for row in rows)
+    things = concepts(dataset)
     others = dict.fromkeys(
         text
         for row in rows
         for text in row.phrasings
         if row.concept.lower() not in text and not text.startswith(ARTICLES)
     )
-    return [*concepts, *(text for text in others if text not in concepts)]
+    return [*things, *(text for text in others if text not in set(things))]
 
 
 def styles(dataset: Dataset) -> dict[str, str]:
@@ -156,6 +163,7 @@ def export(
         "styles": dict(about.styles),
         "default_style": about.default_style,
         "vocabulary": list(about.vocabulary),
+        "num_things": about.num_things,
         "text_encoder": PACKAGE,
     }
     manifest.write(out, kind, content)

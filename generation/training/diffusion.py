@@ -226,6 +226,7 @@ def about(recipe: DiffusionRecipe, dataset: Dataset) -> checkpoint.About:
         styles=styles,
         default_style=recipe.default_style or next(iter(styles)),
         vocabulary=checkpoint.vocabulary(dataset),
+        num_things=len(checkpoint.concepts(dataset)),
     )
 
 

@@ -178,6 +178,7 @@ def about(work: Work, recipe: DistillRecipe) -> checkpoint.About:
         styles=teacher["styles"],
         default_style=teacher["default_style"],
         vocabulary=teacher["vocabulary"],
+        num_things=teacher["num_things"],
     )
 
 

@@ -212,6 +212,13 @@ def test_describing_checkpoints_loads_no_torch():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+def test_every_shipped_checkpoint_is_offered_the_default_first_and_has_a_judge():
+    found = checkpoints.shipped()
+    assert found[0].source == str(checkpoints.EMBEDDED)
+    assert {each.scorer for each in found} == {str(checkpoints.EMBEDDED_SCORER)}
+    assert len({each.name for each in found}) == len(found)
+
+
 def test_the_embedded_checkpoint_is_what_its_manifest_says():
     checkpoint = checkpoints.read_checkpoint(checkpoints.EMBEDDED)
     assert checkpoint.name == "atelier-emoji"

@@ -93,3 +93,13 @@ def test_suggestions_are_few_and_share_no_word_and_hold_no_markup():
 def test_what_cannot_be_said_is_not_suggested():
     odd = dataclasses.replace(EMOJI, vocabulary=("<3", "100", "**bold**"))
     assert unknown("a centaur", odd) == {"centaur": ()}
+
+
+def test_only_names_of_things_are_suggested():
+    few = dataclasses.replace(EMOJI, num_things=5)
+    things = set(EMOJI.vocabulary[:5])
+    (anything,), (thing,) = (unknown("a toaster", each).values() for each in (EMOJI, few))
+    assert not set(anything) <= things
+    assert thing
+    assert set(thing) <= things
+    assert unknown("a person", few) == {}

@@ -115,6 +115,7 @@ def write_checkpoint(folder: Path, dataset: Dataset) -> Path:
         styles=checkpoint.styles(dataset),
         default_style=LOOKS[0],
         vocabulary=checkpoint.vocabulary(dataset),
+        num_things=len(checkpoint.concepts(dataset)),
     )
     checkpoint.export(folder, "diffusion", about, unet, vae, scheduler("flow"))
     return folder

@@ -89,6 +89,9 @@ def test_vocabulary_holds_things_and_other_words_for_them_that_were_taught(tmp_p
     assert words[:2] == ["green circle", "green square"]
     assert "circle in green" in words
     assert not {"a green circle", "red circle", "circle in red"} & set(words)
+    things = checkpoint.concepts(toy.write_dataset(Work(tmp_path, "tiny"), unseen))
+    assert words[: len(things)] == things
+    assert "circle in green" not in things
 
 
 def test_look_without_training_pictures_is_not_offered(tmp_path: Path) -> None:
