@@ -17,6 +17,7 @@ from generation.gan import networks
 from generation.gan.model import KIND, Gan, to_pictures
 from generation.progress import Progress
 from generation.recipes.work import Work
+from generation.training import variations
 from generation.training.contrast import Captions, plain_caption
 from generation.training.gan_recipe import PENALTIES, TERMS, GanRecipe
 from generation.training.gan_turns import Game
@@ -100,10 +101,14 @@ def prepare(work: Work, recipe: GanRecipe, dataset: Dataset, report: Progress) -
         TrainingStopped: An earlier run in this folder had another recipe; or the perceptual term
             needs a scorer that is not there.
     """
-    seen = torch.from_numpy(dataset.numbers_of(LEARNED))
-    held_out = torch.from_numpy(dataset.numbers_of(HELD_OUT))
+    seen, held_out = (
+        torch.tensor([n for n in dataset.numbers_of(splits) if recipe.wants(dataset.rows[n])])
+        for splits in (LEARNED, HELD_OUT)
+    )
     if not len(seen):
-        raise DatasetError("no picture of the dataset is for training; change [splitting]")
+        raise DatasetError(
+            "no picture of the dataset is for training; change [splitting], or the recipe's groups"
+        )
     dataset.pictures(recipe.sizes.side_px)  # says at once if this size was not built
     at, folder, run = place(recipe.run), work.run(KIND), recipe.run
     captions = Captions(dataset, recipe.augmentation, recipe.phrasings, folder, at.device, report)
@@ -193,28 +198,28 @@ def measure(training: GanTraining) -> dict[str, float]:
 
 
 def draw_sheet(training: GanTraining, prompts: Sequence[str]) -> Image.Image:
-    """Draw prompts, then unseen pictures above their rebuilt ones, then a blend of two of them."""
+    """Draw prompts, then unseen pictures: rebuilt, varied and blended."""
     gan, dataset, columns = training.gan, training.dataset, SHEET_COLUMNS
-    rows = training.held_out if len(training.held_out) else training.seen
-    rows = _spread(rows, columns)
     count = -(-len(prompts) // columns) * columns  # whole rows; a short list comes again, reseeded
     texts = [prompts[number % len(prompts)] for number in range(count)]
     seeds = [SHEET_SEED + number // len(prompts) for number in range(count)]
-    texts += [plain_caption(dataset, row) for row in rows.tolist()]
-    seeds += [SHEET_SEED] * columns
-    real = to_pictures(plain(dataset, rows, gan.side_px))
-    latents = gan.invert(real)
-    shares = torch.linspace(0, 1, columns).tolist()
-    blends = torch.stack([torch.lerp(latents[0], latents[-1], share) for share in shares])
-    pictures = [
-        *gan.draw(texts, seeds),
-        *real,
-        *gan.from_latent(latents),
-        *gan.from_latent(blends),
-    ]
-    labels = [*texts, *["unseen"] * columns, *["rebuilt"] * columns]
-    labels += [f"blend {share:.2f}" for share in shares]
-    return contact_sheet.grid([Image.fromarray(each) for each in pictures], labels, columns)
+    numbers = _spread(training.held_out if len(training.held_out) else training.seen, columns)
+    chance = torch.Generator().manual_seed(SHEET_SEED)
+
+    def decode(latents: Tensor) -> Tensor:
+        pixels = torch.from_numpy(gan.from_latent(latents))
+        return pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+    pictures, labels = variations.rows(
+        [plain_caption(dataset, number) for number in numbers.tolist()],
+        plain(dataset, numbers, gan.side_px),
+        lambda shown: gan.invert(to_pictures(shown)),
+        decode,
+        lambda latents: torch.randn(latents.shape, generator=chance).to(latents),
+    )
+    drawn = [*(gan.draw(texts, seeds) if texts else ()), *to_pictures(pictures)]
+    images = [Image.fromarray(each) for each in drawn]
+    return contact_sheet.grid(images, [*texts, *labels], columns)
 
 
 def _spread(rows: Tensor, count: int) -> Tensor:

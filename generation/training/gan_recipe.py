@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from generation.dataset.augment import Augmentation
+from generation.dataset.stored import Row
 from generation.gan.networks import coarsest_side
 from generation.training.differentiable_augmentation import POLICIES
 from generation.training.optimizers import Optimizer, Schedule
@@ -44,6 +45,8 @@ class GanRecipe:
     """How to train the GAN.
 
     Attributes:
+        groups: Coarse kinds of things to learn, such as `animals and nature`; empty for all. Few
+            things learnt well can be crossed, many learnt badly cannot.
         terms: Weights of the generator's turn: `adversarial`; `pixels` (mean squared difference
             of rebuilt pictures); `perceptual` (the same through the scorer's eye); `latent` (the
             encoder finds the latent of what was dreamt); `anchor` (the latent of a caption is
@@ -60,6 +63,7 @@ class GanRecipe:
     """
 
     sizes: Sizes
+    groups: tuple[str, ...] = ()
     run: Run = field(default_factory=lambda: Run(compile=False))
     generator: Optimizer = field(default_factory=lambda: Optimizer("adam", betas=(0.0, 0.99)))
     discriminator: Optimizer = field(default_factory=lambda: Optimizer("adam", betas=(0.0, 0.99)))
@@ -88,3 +92,7 @@ class GanRecipe:
             raise ValueError(f"discriminator_terms lacks {sorted(missing)}")
         if self.penalty_every < 1:
             raise ValueError(f"penalty_every must be at least 1, not {self.penalty_every}")
+
+    def wants(self, row: Row) -> bool:
+        """Return whether a picture is one to learn from, or to be tried on."""
+        return not self.groups or row.group in self.groups

@@ -12,6 +12,7 @@ import torch
 from diffusers import AutoencoderTiny
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from generation import contact_sheet
 from generation.dataset.augment import plain
@@ -19,7 +20,7 @@ from generation.dataset.stored import HELD_OUT, LEARNED, Dataset, load
 from generation.progress import Progress
 from generation.recipes.work import Work
 from generation.scorer.model import Scorer
-from generation.training import autoencoding, manifest
+from generation.training import autoencoding, manifest, variations
 from generation.training.autoencoding import (
     Posterior,
     VaeFigures,
@@ -44,7 +45,7 @@ DECODER_FOLDER = "decoder"
 CONFIG = "config.json"
 SHEET = "sheet.png"
 MOST_HELD_OUT, MOST_NORMALISED = 256, 4096
-SHEET_PICTURES, SHEET_COLUMNS, SHEET_SIDE_PX = 12, 8, 128
+SHEET_COLUMNS, SHEET_SEED, NOISE_SIDE = 8, 1, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,16 +249,27 @@ def decoder_loop(
 
 @torch.no_grad()
 def draw_sheet(training: VaeTraining, dataset: Dataset, recipe: VaeRecipe) -> Image.Image:
-    """Draw pictures that were not trained on, each beside what is rebuilt of it."""
-    rows = _spread(training.held_out, SHEET_PICTURES)
-    originals = plain(dataset, rows, recipe.side_px, training.at.device)
-    pairs = torch.stack([originals, rebuild(training.vae, originals).clamp(-1, 1)], 1).flatten(0, 1)
-    pixels = pairs.permute(0, 2, 3, 1).add(1).mul(127.5).round().byte().cpu().numpy()
-    size = (SHEET_SIDE_PX, SHEET_SIDE_PX)
-    images = [Image.fromarray(each).resize(size, Image.Resampling.BICUBIC) for each in pixels]
-    names = [dataset.rows[row] for row in rows.tolist()]
-    labels = [text for row in names for text in (f"{row.concept}, {row.look}", "rebuilt")]
-    return contact_sheet.grid(images, labels, SHEET_COLUMNS)
+    """Draw pictures that were not trained on: rebuilt, varied and blended."""
+    numbers = _spread(training.held_out, SHEET_COLUMNS)
+    originals = plain(dataset, numbers, recipe.side_px, training.at.device)
+    pictures, labels = variations.rows(
+        [f"{dataset.rows[number].concept}, {dataset.rows[number].look}" for number in numbers],
+        originals,
+        functools.partial(encode, training.vae),
+        training.vae.decoder,
+        _smooth_noise_like,
+    )
+    pixels = pictures.permute(0, 2, 3, 1).add(1).mul(127.5).round().byte().cpu().numpy()
+    return contact_sheet.grid([Image.fromarray(each) for each in pixels], labels, SHEET_COLUMNS)
+
+
+def _smooth_noise_like(latents: Tensor) -> Tensor:
+    """Return noise that changes slowly over the picture; the decoder takes other for texture."""
+    count, channels, height, width = latents.shape
+    chance = torch.Generator().manual_seed(SHEET_SEED)
+    coarse = torch.randn((count, channels, NOISE_SIDE, NOISE_SIDE), generator=chance)
+    noise = interpolate(coarse.to(latents), (height, width), mode="bicubic")
+    return noise / noise.std()
 
 
 def _export(

@@ -92,6 +92,20 @@ def test_killed_and_resumed_both_players_go_on_as_if_nothing_had_happened(tmp_pa
     assert curves[0] == curves[1]
 
 
+def test_only_the_recipes_groups_are_learnt(work: Work) -> None:
+    dataset = toy.write_dataset(work, UNSEEN)
+    rows = [
+        dataclasses.replace(row, group="round" if "circle" in row.concept else "other")
+        for row in dataset.rows
+    ]
+    grouped = dataclasses.replace(dataset, rows=tuple(rows))
+    chosen = gan.prepare(work, dataclasses.replace(TOY, groups=("round",)), grouped, silent)
+    assert len(chosen.seen) > 0
+    assert {rows[number].group for number in chosen.seen.tolist()} == {"round"}
+    with pytest.raises(DatasetError, match="groups"):
+        gan.prepare(work, dataclasses.replace(TOY, groups=("nothing",)), grouped, silent)
+
+
 @pytest.mark.parametrize("turn", [0, 1])
 def test_a_turn_changes_its_own_side_only(work: Work, turn: int) -> None:
     training = prepared(work)
