@@ -17,7 +17,7 @@ demo: $(INSTALLED)  ## the real bot on a Discord look-alike in the browser; ARGS
 	$(BIN)/atelier demo $(ARGS)
 
 test: $(INSTALLED)  ## all tests; ARGS="-k queue" narrows
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: $(INSTALLED)  ## formatter, linter, types, import contracts
 	$(BIN)/ruff format --check .

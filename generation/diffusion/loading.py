@@ -17,6 +17,8 @@ from generation.errors import CheckpointCorrupt
 from generation.results import EngineFingerprint
 from generation.scorer import files as scorer_files
 
+DECODER_CHANNELS_LAST = "contiguous, decoder channels_last"
+
 
 def load(checkpoint: Checkpoint, choice: DeviceChoice, *, previews: bool) -> engine.Technique:
     """Return a checkpoint's technique, loaded onto the chosen device.
@@ -62,6 +64,8 @@ def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipe
         raise CheckpointCorrupt(f"{checkpoint.name} cannot be loaded: {error}") from error
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(choice.device)
+    if memory_format_of(choice) == DECODER_CHANNELS_LAST and hasattr(pipeline, "vae"):
+        pipeline.vae.to(memory_format=torch.channels_last)
     for component in pipeline.components.values():
         if isinstance(component, torch.nn.Module):
             component.eval().requires_grad_(requires_grad=False)
@@ -107,12 +111,21 @@ def fingerprint_of(
         "dtype": choice.dtype,
         "threads": str(choice.threads_per_lane) if is_cpu else "",
         "micro_batch": str(choice.micro_batch(checkpoint.width, checkpoint.height)),
-        "memory_format": "contiguous",
+        "memory_format": memory_format_of(choice),
         "compiled": "no",
         "scheduler": type(pipeline.scheduler).__name__,
         "revision": checkpoint.revision or "",
     }
     return EngineFingerprint({**fields, **_weight_hashes(checkpoint)})
+
+
+def memory_format_of(choice: DeviceChoice) -> str:
+    """Return how weights lie in memory, as it was measured to be fastest.
+
+    Four pictures of the embedded size in bfloat16 on two cores: the decoder takes 29 ms channels
+    last and 41 ms contiguous, the denoiser 322 ms and 303 ms (group norm is slow channels last).
+    """
+    return DECODER_CHANNELS_LAST if choice.device == "cpu" else "contiguous"
 
 
 def _weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:

@@ -330,7 +330,7 @@ def _error(
     alphas, sigmas = noising.alphas_and_sigmas(recipe.prediction, levels)
     noisy = alphas * clean + sigmas * noise
     output = unet(
-        noisy.to(placement.dtype, memory_format=torch.channels_last),
+        noisy.to(placement.dtype),
         noising.timesteps_of(levels),
         encoder_hidden_states=states.to(placement.device, placement.dtype),
     ).sample

@@ -279,7 +279,7 @@ def draw(
     states = conditions.encode_once(folder, list(texts), placement.device, report)
     teacher = UNet2DConditionModel.from_config(unet.config).eval()
     teacher.load_state_dict(unet.state_dict())
-    teacher.to(placement.device, placement.dtype, memory_format=torch.channels_last)
+    teacher.to(placement.device, placement.dtype)
     stride = recipe.teacher_steps // recipe.num_inference_steps
     side, channels = unet.config.sample_size, unet.config.in_channels
 

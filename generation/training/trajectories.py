@@ -67,8 +67,9 @@ def walk(
     nodes = [latents]
     for timestep in scheduler.timesteps:
         several = latents.repeat(2, 1, 1, 1) if guided else latents
-        given = several.to(unet.dtype, memory_format=torch.channels_last)
-        output = unet(given, timestep, encoder_hidden_states=context).sample.float()
+        output = unet(
+            several.to(unet.dtype), timestep, encoder_hidden_states=context
+        ).sample.float()
         if guided:
             without, with_words = output.chunk(2)
             output = without + guidance_scale * (with_words - without)
