@@ -242,15 +242,27 @@ async def test_an_empty_queue_says_so(world: World) -> None:
     assert "Nothing waits" in text_of(answer.response)
 
 
+async def line_up(world: World, *jobs: Job) -> None:
+    """Put jobs straight into the line: nothing draws them until the dispatcher is woken."""
+    dispatcher = world.app.studio.dispatcher
+    for job in jobs:
+        dispatcher.queue.push(await dispatcher._ticket(job))
+
+
+async def asleep(world: World) -> None:
+    """Let the dispatcher draw once and fall asleep; until then it may still be starting."""
+    await world.consent(world.mod)
+    await world.imagine(world.mod, "a pear")
+
+
 async def test_the_queue_shows_turns_and_marks_ones_own(world: World) -> None:
+    await asleep(world)
     await world.consent(world.alice, world.bob)
     studio = world.app.studio
     for member, text in ((world.alice, "a secret fox"), (world.bob, "an owl")):
         actor = Actor(member.id, world.guild.id)
         submission = await studio.submit(actor, Ask(text=text, channel_id=world.channel.id))
-        # Straight into the line: the dispatcher is asleep until it is woken.
-        for job in submission.jobs:
-            studio.dispatcher.queue.push(await studio.dispatcher._ticket(job))
+        await line_up(world, *submission.jobs)
     answer = await world.bob.slash(world.channel, "queue")
     content = text_of(answer.response)
     assert "2 waiting" in content
@@ -262,14 +274,14 @@ async def test_the_queue_shows_turns_and_marks_ones_own(world: World) -> None:
 
 
 async def test_ones_own_place_is_told_even_far_down_the_line(world: World) -> None:
+    await asleep(world)
     await world.consent(world.alice, world.bob)
     await configure(world, jobs_waiting_per_member=40)
     studio = world.app.studio
     for member, text in ((world.bob, "{1,2,3,4,5}"), (world.alice, "an owl --r 20")):
         actor = Actor(member.id, world.guild.id)
         submission = await studio.submit(actor, Ask(text=text, channel_id=world.channel.id))
-        for job in submission.jobs:
-            studio.dispatcher.queue.push(await studio.dispatcher._ticket(job))
+        await line_up(world, *submission.jobs)
     shown = text_of((await world.alice.slash(world.channel, "queue")).response)
     assert "25 waiting" in shown
     assert "10 more" in shown
@@ -279,11 +291,12 @@ async def test_ones_own_place_is_told_even_far_down_the_line(world: World) -> No
 
 
 async def test_the_queue_tells_other_servers_nothing(world: World) -> None:
+    await asleep(world)
     await world.consent(world.alice)
     studio = world.app.studio
     actor = Actor(world.alice.id, world.guild.id)
     submission = await studio.submit(actor, Ask(text="a fox", channel_id=world.channel.id))
-    studio.dispatcher.queue.push(await studio.dispatcher._ticket(submission.jobs[0]))
+    await line_up(world, *submission.jobs)
     elsewhere = world.env.create_guild("Elsewhere")
     channel = elsewhere.create_text_channel("general")
     visitor = elsewhere.add_member(world.env.create_user("visitor"))
