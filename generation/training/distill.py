@@ -282,9 +282,12 @@ def draw(
     teacher.to(placement.device, placement.dtype)
     stride = recipe.teacher_steps // recipe.num_inference_steps
     side, channels = unet.config.sample_size, unet.config.in_channels
+    threads = torch.get_num_threads()
 
     @torch.no_grad()
     def compute(start: int, stop: int) -> npt.NDArray[np.float16]:
+        torch.set_num_threads(threads)  # each worker has a number of its own
+        own = DPMSolverMultistepScheduler.from_config(scheduler.config)  # and a count of steps
         generator = generator_at(recipe.run.seed, start)
         shape = (stop - start, channels, side, side)
         # As kept: the student starts from the rounded noise, so the teacher must too.
@@ -292,7 +295,7 @@ def draw(
         numbers = np.append(captions[start:stop], [conditions.EMPTY] * (stop - start))
         both = torch.from_numpy(states[numbers]).to(placement.device, placement.dtype)
         spoken, empty = both.chunk(2)
-        nodes = walk(teacher, scheduler, noise, spoken, recipe.teacher_steps, guidance_scale, empty)
+        nodes = walk(teacher, own, noise, spoken, recipe.teacher_steps, guidance_scale, empty)
         return torch.stack(nodes[::stride], dim=1).cpu().numpy().astype(np.float16)
 
     identity = [
@@ -306,7 +309,10 @@ def draw(
     ]
     shape = (count, recipe.num_inference_steps + 1, channels, side, side)
     at_once = recipe.run.batch_size
-    nodes = kept.array(folder, "teacher", identity, shape, np.float16, compute, at_once, report)
+    workers = recipe.run.workers
+    nodes = kept.array(
+        folder, "teacher", identity, shape, np.float16, compute, at_once, report, workers
+    )
     return Trajectories(nodes, captions, states)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def array(
     compute: Callable[[int, int], Array],
     at_once: int,
     report: Progress,
+    workers: int = 1,
 ) -> Array:
     """Return an array from its file, computing and appending what is not there yet.
 
@@ -36,7 +38,9 @@ def array(
         name: Of the file, and of the stage that progress shows.
         identity: Plain JSON that tells everything the array depends on.
         compute: First and last entry (not included) to entries.
-        at_once: Entries that one call computes; the most that a killed run loses.
+        at_once: Entries that one call computes.
+        workers: Calls that run at the same time, each in a thread of its own; what these compute is
+            the most that a killed run loses.
 
     Returns:
         Memory-mapped, read only.
@@ -52,7 +56,7 @@ def array(
         if other != file:
             other.unlink()
     try:
-        _append(file, name, shape, kind, compute, at_once, report)
+        _append(file, name, shape, kind, compute, at_once, report, workers)
     except OSError as error:
         if not disk.is_full(error):
             raise
@@ -72,6 +76,7 @@ def _append(
     compute: Callable[[int, int], Array],
     at_once: int,
     report: Progress,
+    workers: int,
 ) -> None:
     count = shape[0]
     entry_bytes = kind.itemsize * int(np.prod(shape[1:], dtype=np.int64))
@@ -88,10 +93,14 @@ def _append(
         done = done // at_once * at_once  # parts as before, so that results are too
         ends.truncate(header_bytes + done * entry_bytes)
         ends.seek(0, 2)
-        for start in range(done, count, at_once):
-            stop = min(start + at_once, count)
-            ends.write(compute(start, stop).astype(kind, copy=False).tobytes())
-            report(name, stop, count)
+        starts = range(done, count, at_once)
+        with ThreadPoolExecutor(workers) as pool:
+            for first in range(0, len(starts), workers):
+                together = starts[first : first + workers]
+                stops = [min(start + at_once, count) for start in together]
+                for stop, entries in zip(stops, pool.map(compute, together, stops), strict=True):
+                    ends.write(entries.astype(kind, copy=False).tobytes())
+                    report(name, stop, count)
 
 
 def _header_bytes(file: Path) -> int:

@@ -1,6 +1,7 @@
 """Arrays on disk are computed once, and a killed computation goes on where it was."""
 
 import errno
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,18 @@ def test_killed_run_computes_only_what_is_missing(tmp_path: Path) -> None:
         killed.array(tmp_path)
     np.testing.assert_array_equal(resumed.array(tmp_path)[:, 1], 2 * np.arange(10) ** 2)
     assert resumed.asked == [(8, 10)]
+
+
+def test_workers_compute_at_the_same_time_what_one_computes(tmp_path: Path) -> None:
+    alone, both_there = Squares(), threading.Barrier(2, timeout=10)
+
+    def together(start: int, stop: int) -> Array:
+        if start < 8:  # the last part has no other beside it
+            both_there.wait()
+        return alone(start, stop)
+
+    entries = kept.array(tmp_path, "two", "a", (10, 2), np.float16, together, 4, silent, workers=2)
+    np.testing.assert_array_equal(entries, alone.array(tmp_path))
 
 
 def test_torn_part_is_computed_again(tmp_path: Path) -> None:
