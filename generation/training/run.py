@@ -21,7 +21,8 @@ class Run:
         threads: Torch threads; 0 leaves torch's own choice. 1 is right on a machine that does
             anything else: two threads on two busy cores can be ten times slower than one.
         workers: Parts of each batch that are computed at the same time, each by `threads` threads.
-            On a CPU, workers with one thread each get more done than one with as many threads.
+            On a CPU, workers with one thread each get more done than one with as many threads,
+            if the network is not tiny.
         ema_decay: Ceiling of the weights' moving average; 0 keeps none.
         log_every: Steps averaged into one point of the curve.
         save_every_s: Seconds between snapshots: the most that a killed run loses.

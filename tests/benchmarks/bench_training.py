@@ -20,6 +20,7 @@ from generation.diffusion.loading import quieten
 from generation.progress import silent
 from generation.recipes.work import Work
 from generation.training import chain
+from generation.training.loop import Loop
 
 SIDE_PX = 64
 CONCEPTS, LOOKS = 24, ("3d", "flat")
@@ -60,18 +61,32 @@ def _rows(work: Work) -> Iterator[tuple[str, float, str]]:
         loop = trainer.prepare(work, recipe, *needs, silent).loop
         dtype = loop.place.dtype
         rate = rates.setdefault(dtype, matrix_rate(loop.place.device, dtype))
-        loop.step(silent)  # the first pays for memory and kernels
+        steps_a_second = _steps_a_second(loop)
         with FlopCounterMode(display=False) as counter:
             loop.step(silent)
-        steps, seconds = 0, 0.0
-        started = time.perf_counter()
-        while seconds < MEASURED_S:
-            loop.step(silent)
-            steps, seconds = steps + 1, time.perf_counter() - started
-        share = counter.get_total_flops() * steps / seconds / rate
-        yield f"train {kind}, one thread", steps * recipe.run.batch_size / seconds, "pictures/s"
+        share = counter.get_total_flops() * steps_a_second / rate
+        yield f"train {kind}, one thread", steps_a_second * recipe.run.batch_size, "pictures/s"
         yield f"  of the {str(dtype).removeprefix('torch.')} matrix rate", 100 * share, "%"
+        if kind == "diffusion":
+            for what, run in (
+                ("two threads", dataclasses.replace(recipe.run, threads=2)),
+                ("two workers", dataclasses.replace(recipe.run, workers=2)),
+            ):
+                on_both = dataclasses.replace(recipe, run=run)
+                rate_there = _steps_a_second(trainer.prepare(work, on_both, *needs, silent).loop)
+                yield f"train {kind}, {what}", rate_there * run.batch_size, "pictures/s"
+            torch.set_num_threads(1)
         trainer.train(work, _quiet(recipe, 2), silent)  # the next starts from its checkpoint
+
+
+def _steps_a_second(loop: Loop) -> float:
+    loop.step(silent)  # the first pays for memory and kernels
+    steps, seconds = 0, 0.0
+    started = time.perf_counter()
+    while seconds < MEASURED_S:
+        loop.step(silent)
+        steps, seconds = steps + 1, time.perf_counter() - started
+    return steps / seconds
 
 
 def _quiet(recipe: Any, steps: int) -> Any:
