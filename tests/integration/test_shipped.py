@@ -33,6 +33,17 @@ def test_the_embedded_checkpoint_is_among_them() -> None:
     assert EMBEDDED in SHIPPED
 
 
+def test_weights_are_small_enough_to_clone() -> None:
+    files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 64e6
+    assert not [path for path in files if path.suffix in {".bin", ".ckpt", ".pt", ".pth"}]
+
+
+def test_every_checkpoint_has_its_card() -> None:
+    for folder in (path for path in WEIGHTS.iterdir() if path.is_dir()):
+        assert (folder / "README.md").read_text(encoding="utf-8").startswith("---\nlicense: "), folder
+
+
 @pytest.mark.parametrize("checkpoint", SHIPPED, ids=lambda path: path.name)
 def test_shipped_checkpoint_keeps_to_its_record(checkpoint: Path) -> None:
     recorded, found = quality.read(checkpoint), quality.measure(checkpoint, SCORER)
