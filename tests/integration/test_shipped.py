@@ -41,7 +41,9 @@ def test_weights_are_small_enough_to_clone() -> None:
 
 def test_every_checkpoint_has_its_card() -> None:
     for folder in (path for path in WEIGHTS.iterdir() if path.is_dir()):
-        assert (folder / "README.md").read_text(encoding="utf-8").startswith("---\nlicense: "), folder
+        assert (folder / "README.md").read_text(encoding="utf-8").startswith("---\nlicense: "), (
+            folder
+        )
 
 
 @pytest.mark.parametrize("checkpoint", SHIPPED, ids=lambda path: path.name)
