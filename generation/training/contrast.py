@@ -3,18 +3,23 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from generation import sentences
+from generation import sentences, text_encoder
 from generation.dataset.augment import Augmentation, background_words
 from generation.dataset.captions import styled
 from generation.dataset.stored import Dataset, Row
 from generation.progress import Progress
+from generation.training import kept
 
 NO_LOOK = -1
+TEXTS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class Captions:
             for text in (prompt, styled(prompt, row.look, dataset.template))
         )
         self._number_of = {text: number for number, text in enumerate(texts)}
-        self.states = sentences.encode_once(list(texts), folder, device, report)
+        self.states = torch.from_numpy(_states(list(texts), folder, device, report)).to(device)
         self._background_of = {words: number for number, words in enumerate(backgrounds)}
         concept_of = {concept: number for number, concept in enumerate(dataset.concepts)}
         self._concepts = torch.tensor([concept_of[row.concept] for row in dataset.rows])
@@ -165,3 +170,19 @@ def plain_caption(dataset: Dataset, row: int) -> str:
     """Return a picture's plainest caption that names its look."""
     chosen = dataset.rows[row]
     return styled(chosen.phrasings[0], chosen.look, dataset.template)
+
+
+def _states(
+    texts: Sequence[str], folder: Path, device: torch.device, report: Progress
+) -> npt.NDArray[Any]:
+    """Return the sentence states of texts, encoding those that are not in the folder yet."""
+
+    def compute(start: int, stop: int) -> npt.NDArray[Any]:
+        states: npt.NDArray[Any] = sentences.encode(texts[start:stop], device).cpu().numpy()
+        return states
+
+    identity = [list(texts), text_encoder.SHA256]
+    shape = (len(texts), sentences.SIZE)
+    return np.array(
+        kept.array(folder, "sentences", identity, shape, np.float32, compute, TEXTS_AT_ONCE, report)
+    )

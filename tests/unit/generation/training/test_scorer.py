@@ -117,16 +117,17 @@ def test_a_text_means_the_same_beside_a_longer_one() -> None:
     torch.testing.assert_close(alone[0], together[1], atol=1e-5, rtol=1e-5)
 
 
-def test_sentences_are_encoded_once(tmp_path: Path) -> None:
-    told: list[str] = []
+def test_captions_are_encoded_once(tmp_path: Path) -> None:
+    dataset, told = write_dataset(Work(tmp_path, "shapes")), list[str]()
 
     def report(stage: str, done: int, total: int, note: str = "") -> None:
         told.append(stage)
 
-    first = sentences.encode_once(["a fox", "an owl"], tmp_path, CPU, report)
+    first = Captions(dataset, Augmentation(), 1, tmp_path, CPU, report)
     assert told
     told.clear()
-    assert torch.equal(sentences.encode_once(["a fox", "an owl"], tmp_path, CPU, report), first)
+    again = Captions(dataset, Augmentation(), 1, tmp_path, CPU, report)
+    assert torch.equal(again.states, first.states)
     assert not told
 
 
