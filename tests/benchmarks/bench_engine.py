@@ -22,7 +22,7 @@ Row = tuple[str, float, str]
 Work = Callable[..., None]
 
 
-def _request(checkpoint: Checkpoint, num_images: int) -> TextToImage:
+def request_of(checkpoint: Checkpoint, num_images: int) -> TextToImage:
     return TextToImage(
         prompts=(WeightedPrompt("a red apple"),),
         model=checkpoint.name,
@@ -99,7 +99,7 @@ def _engine_rows(checkpoint: Checkpoint) -> list[Row]:
     from generation.diffusion import loading
 
     technique: Technique = loading.load(checkpoint, device.choose("cpu"), previews=False)
-    request = _request(checkpoint, IMAGES)
+    request = request_of(checkpoint, IMAGES)
 
     def ours() -> None:
         technique.draw([Order(1, request)], lambda event: None, lambda job_id: False)
@@ -124,7 +124,7 @@ async def _first_image_s(checkpoint: Checkpoint) -> float:
     started_s = time.perf_counter()
     supervisor = Supervisor(checkpoints={checkpoint.name: checkpoint}, device="cpu")
     try:
-        events = [e async for e in supervisor.render([Order(1, _request(checkpoint, 1))])]
+        events = [e async for e in supervisor.render([Order(1, request_of(checkpoint, 1))])]
     finally:
         await supervisor.stop()
     if not isinstance(events[-1], ImagesDone):
@@ -133,7 +133,7 @@ async def _first_image_s(checkpoint: Checkpoint) -> float:
 
 
 async def _pattern_rows() -> list[Row]:
-    order = Order(1, _request(PATTERN, 1))
+    order = Order(1, request_of(PATTERN, 1))
     supervisor = Supervisor(checkpoints={PATTERN.name: PATTERN})
     started_s = time.perf_counter()
     await supervisor.start()

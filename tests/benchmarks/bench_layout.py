@@ -18,7 +18,8 @@ from generation.checkpoints import EMBEDDED, read_checkpoint
 from generation.diffusion import loading
 from generation.engine import Technique
 from generation.orders import Order
-from generation.requests import TextToImage, WeightedPrompt
+from generation.requests import TextToImage
+from tests.benchmarks.bench_engine import request_of
 
 IMAGES = 4
 ROUNDS = 4
@@ -31,16 +32,7 @@ def run() -> Iterator[Row]:
     """Yield rows of name, value and unit."""
     checkpoint, choice = read_checkpoint(EMBEDDED), device.choose("cpu")
     technique: Technique = loading.load(checkpoint, choice, previews=False)
-    request = TextToImage(
-        prompts=(WeightedPrompt("a red apple"),),
-        model=checkpoint.name,
-        seed=7,
-        width=checkpoint.width,
-        height=checkpoint.height,
-        num_inference_steps=checkpoint.num_inference_steps,
-        guidance_scale=checkpoint.guidance_scale,
-        num_images=IMAGES,
-    )
+    request = request_of(checkpoint, IMAGES)
     drawn_s = _seconds(
         lambda: technique.draw([Order(1, request)], lambda event: None, lambda job_id: False),
         1,
