@@ -64,7 +64,8 @@ class ModelSettings(BaseModel):
     num_inference_steps: int = Field(default=28, ge=1, le=150, description="steps at `--quality 1`")
     guidance_scale: float = Field(default=6.0, ge=1.0, le=30.0, description="at `--stylize 100`")
     styles: Mapping[str, str] = Field(
-        default_factory=dict, description="style name to a template that contains `{prompt}`"
+        default_factory=dict,
+        description="style name, one word, to a template that contains `{prompt}`",
     )
     default_style: str | None = Field(default=None, description="drawn when none is asked for")
     honours: tuple[Ability, ...] = Field(
@@ -92,6 +93,8 @@ class ModelSettings(BaseModel):
         for style, template in self.styles.items():
             if "{prompt}" not in template:
                 raise ValueError(f"style {style!r} needs {{prompt}} in its template")
+            if style.split() != [style]:
+                raise ValueError(f"style {style!r} must be one word, since it follows `--style`")
         if self.default_style is not None and self.default_style not in self.styles:
             raise ValueError(f"default_style {self.default_style!r} is not one of the styles")
         return self

@@ -54,7 +54,7 @@ class Checkpoint:
         max_pixels: Most pixels an image may have; 0 means twice the trained size.
         num_inference_steps: Steps at `--quality 1`.
         guidance_scale: Guidance at `--stylize 100`.
-        styles: Style name to template with `{prompt}`; may be empty.
+        styles: Style name, one word, to template with `{prompt}`; may be empty.
         default_style: The style drawn when none is asked for; None for the bare prompt.
         vocabulary: What it has learned to draw; empty if it is not limited to known words. Other
             words are told if `text_encoder` is there to measure what comes near.
@@ -108,6 +108,7 @@ class Checkpoint:
         yield not 1.0 <= self.guidance_scale <= 30.0, "guidance_scale must be from 1 to 30"
         for style, template in self.styles.items():
             yield "{prompt}" not in template, f"style {style!r} has no {{prompt}} in its template"
+            yield style.split() != [style], f"style {style!r} must be one word, for `--style`"
         unknown_style = self.default_style is not None and self.default_style not in self.styles
         yield unknown_style, f"default_style {self.default_style!r} is not one of the styles"
         unknown = sorted(self.honours - ABILITIES)

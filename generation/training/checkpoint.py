@@ -36,7 +36,7 @@ class About:
         side_px: Of its square pictures.
         num_inference_steps: Steps the engine takes unless told otherwise.
         guidance_scale: Classifier-free guidance unless told otherwise; 1 is none.
-        styles: Look to template with `{prompt}`, in the order to show them.
+        styles: `style_name` to template with `{prompt}`, in the order to show them.
         default_style: The look drawn when a request names none.
         vocabulary: What it was taught: concepts, then other words for them.
         num_things: How many of these are concepts.
@@ -78,8 +78,15 @@ def styles(dataset: Dataset) -> dict[str, str]:
     """Return every look that generators are taught, with the words that ask for it."""
     known = {row.look for row in dataset.rows if row.split is Split.TRAIN}
     return {
-        look: styled("{prompt}", look, dataset.template) for look in dataset.looks if look in known
+        style_name(look): styled("{prompt}", look, dataset.template)
+        for look in dataset.looks
+        if look in known
     }
+
+
+def style_name(look: str) -> str:
+    """Return what people type after `--style`, which takes one word."""
+    return "-".join(look.split())
 
 
 def pipeline(

@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from generation.checkpoints import MANIFEST
 from generation.diffusion import files
-from generation.training import manifest
+from generation.training import checkpoint, manifest
 from generation.training.base import Base, open_base
 from generation.training.lora_recipe import LoraRecipe
 from generation.training.run import Placement
@@ -95,7 +95,8 @@ def _stored_dtype(folder: Path) -> torch.dtype:
 def _write_manifest(source: Path, out: Path, recipe: LoraRecipe) -> None:
     content = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
     if recipe.look:
-        content["styles"] = {recipe.look: recipe.caption("{prompt}"), **content["styles"]}
-        content["default_style"] = recipe.look
+        style = checkpoint.style_name(recipe.look)
+        content["styles"] = {style: recipe.caption("{prompt}"), **content["styles"]}
+        content["default_style"] = style
     content |= {"name": recipe.name, "title": recipe.title}
     manifest.write(out, KIND, {k: v for k, v in content.items() if k not in {"kind", "sha256"}})

@@ -99,6 +99,10 @@ def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         ('[[models]]\nname = "x"\nhub_id = "a/b"\nrevision = "main"', "models.0.revision: "),
         ('[[models]]\nname = "x"\nfolder = "y"\nstyles = {a = "b"}', "needs {prompt}"),
         (
+            '[[models]]\nname = "x"\nfolder = "y"\nstyles = {"line art" = "{prompt}"}',
+            "style 'line art' must be one word",
+        ),
+        (
             '[[models]]\nname = "x"\nfolder = "y"\n[[models]]\nname = "x"\nfolder = "z"',
             "two models are called 'x'",
         ),

@@ -73,6 +73,7 @@ def test_a_folder_is_described_by_its_manifest(tmp_path):
         ({"width": 100}, "multiples of 32"),
         ({"guidance_scale": 0.5}, "guidance_scale must be from 1 to 30"),
         ({"styles": {"3d": "no placeholder"}}, "has no {prompt}"),
+        ({"styles": {"line art": "{prompt}, line art"}}, "must be one word"),
         ({"default_style": "oil"}, "default_style 'oil'"),
         ({"vocabulary": "fox"}, "vocabulary must be a list of texts"),
         ({"name": "two words"}, "name must be letters"),

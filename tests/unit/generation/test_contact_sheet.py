@@ -23,3 +23,12 @@ def test_a_label_stays_below_its_own_picture() -> None:
     long = contact_sheet.grid(pictures, ["a very " * 20, ""], 2)
     right = np.asarray(long.crop((CELL_PX, 0, long.width, long.height)))
     assert (right == 255).all()
+
+
+def test_words_that_do_not_fit_go_on_in_a_second_line() -> None:
+    pictures = [Image.new("RGB", (CELL_PX, CELL_PX), "white")] * 2
+    short = contact_sheet.grid(pictures, ["a fox", ""], 2)
+    long = contact_sheet.grid(pictures, ["a happy dog, outlined-cartoon", ""], 2)
+    assert long.height == short.height + contact_sheet.LINE_PX
+    second = np.asarray(long.crop((0, short.height, CELL_PX, long.height)))
+    assert (second < 255).any()

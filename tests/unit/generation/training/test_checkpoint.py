@@ -100,6 +100,13 @@ def test_look_without_training_pictures_is_not_offered(tmp_path: Path) -> None:
     assert checkpoint.styles(dataset) == {"solid": "{prompt}, solid style"}
 
 
+def test_look_of_two_words_is_a_style_of_one_that_asks_for_both(tmp_path: Path) -> None:
+    dataset = toy.write_dataset(Work(tmp_path, "tiny"))
+    rows = tuple(dataclasses.replace(row, look="line art") for row in dataset.rows)
+    renamed = dataclasses.replace(dataset, rows=rows, looks=("line art",))
+    assert checkpoint.styles(renamed) == {"line-art": "{prompt}, line art style"}
+
+
 def test_what_a_distilled_checkpoint_has_built_in_cannot_be_asked_for(
     folder: Path, tmp_path: Path
 ) -> None:
