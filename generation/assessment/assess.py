@@ -180,7 +180,7 @@ def assess(
     judge = Judge(scorer.read(scorer_folder).to(choice.device), settings.judge_batch_size)
     generator = np.random.default_rng(settings.seed)
     everyday, left_out = untaught(dataset, settings.everyday)
-    prompts = choose(dataset, settings.counts, everyday, generator)
+    prompts = choose(dataset, settings.counts, everyday, generator, about.kinds)
     rows = dataset.numbers_of(scorer.REAL_SPLITS)
     population = generator.choice(rows, min(settings.population, len(rows)), replace=False)
     real = judge.real(dataset, about.side_px, report)

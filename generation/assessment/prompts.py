@@ -1,7 +1,7 @@
 """Choose what a checkpoint is asked to draw."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,17 +46,23 @@ def choose(
     counts: Mapping[Group, int],
     everyday: Mapping[str, str],
     generator: np.random.Generator,
+    kinds: Collection[str] = (),
 ) -> tuple[Prompt, ...]:
     """Choose prompts by lot, evenly over the looks; no row twice.
 
     Args:
         counts: Most prompts of each group.
         everyday: Words of no caption and the concept that they mean, see `untaught`.
+        kinds: Kinds of things to ask for, such as `food and drink`; empty for all.
 
     Raises:
         DatasetError: The dataset has fewer than two pictures to ask for.
     """
-    waiting = generator.permutation(len(dataset.rows)).tolist()
+    waiting = [
+        number
+        for number in generator.permutation(len(dataset.rows)).tolist()
+        if not kinds or dataset.rows[number].group in kinds
+    ]
     words = [list(everyday.items())[i] for i in generator.permutation(len(everyday))]
     in_other_words = _in_everyday_words(dataset, words[: counts[Group.EVERYDAY]], waiting)
     waiting = [number for number in waiting if number not in {each.row for each in in_other_words}]

@@ -67,9 +67,9 @@ def record(
     """
     generator = np.random.default_rng(0)
     counts = {group: PROMPTS if group is Group.KNOWN_PAIRS else 0 for group in Group}
-    prompts = choose(dataset, counts, {}, generator)
-    judge = _judge(scorer_folder)
     about = samplers.about(checkpoint)
+    prompts = choose(dataset, counts, {}, generator, about.kinds)
+    judge = _judge(scorer_folder)
     real = judge.real(dataset, about.side_px, report)
     # No safetensors: a weight file that the manifest does not name is refused at loading.
     np.save(checkpoint / REAL_FEATURES, real.take(_rows(prompts)).features.astype(np.float16))

@@ -43,6 +43,11 @@ class About:
     sha256: Mapping[str, str]
     manifest: Mapping[str, Any]
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of things that it was taught, such as `food and drink`; empty for all."""
+        return tuple(self.manifest.get("groups", ()))
+
 
 class Sampler(Protocol):
     """Something that draws."""

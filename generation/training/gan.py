@@ -167,6 +167,7 @@ def train(work: Work, recipe: GanRecipe, report: Progress) -> GanSummary:
             "title": f"Atelier GAN ({work.preset})",
             "preset": work.preset,
             "dataset": dataset.fingerprint,
+            "groups": recipe.groups,
             "steps": outcome.kept_step,
         },
     )

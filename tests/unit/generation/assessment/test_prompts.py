@@ -77,6 +77,13 @@ def test_nobody_is_asked_to_draw_a_made_scene(dataset: Dataset) -> None:
     assert all(each.row >= 27 for each in choose(scenes, many, EVERYDAY, chance()))
 
 
+def test_only_kinds_of_things_that_were_taught_are_asked_for(dataset: Dataset) -> None:
+    kinds = [dataset.rows[0].group]
+    asked = choose(dataset, COUNTS, EVERYDAY, chance(), kinds)
+    assert {dataset.rows[each.row].group for each in asked} == set(kinds)
+    assert {each.group for each in asked} == set(Group)
+
+
 def test_same_lots_choose_the_same_prompts(dataset: Dataset) -> None:
     assert choose(dataset, COUNTS, EVERYDAY, chance()) == choose(
         dataset, COUNTS, EVERYDAY, chance()
