@@ -178,7 +178,8 @@ def _open(
     if read.kind == GAN:
         gan = load_gan(folder)
         parts = {name: placed(getattr(gan, name)) for name in ("mapping", "synthesis")}
-        return OnePass(read, dataclasses.replace(gan, **parts))
+        vae = None if gan.vae is None else gan.vae.to(device, dtype)
+        return OnePass(read, dataclasses.replace(gan, **parts, vae=vae))
     pipeline = checkpoint.load(folder)
     pipeline.register_modules(unet=prepare(pipeline.unet).eval())
     pipeline.to(device, dtype)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from generation import sentences
@@ -16,6 +17,7 @@ from generation.training import manifest
 
 KIND = "gan"
 NETWORKS = ("mapping", "synthesis", "encoder")
+VAE = "vae"
 # Always so many at once, padded: a result may depend on a batch's size, never on its content.
 MICRO_BATCH = 8
 MARK = "\0"
@@ -27,10 +29,13 @@ Pictures = npt.NDArray[np.uint8]
 class Gan:
     """Three networks that draw in one pass and find the latent of a picture in one pass.
 
+    They work on pixels, or on what an autoencoder makes of them.
+
     Attributes:
         looks: In the order that the networks know them.
         template: Names a look in a prompt, for example `{prompt}, {look} style`.
         side_px: Side of the pictures.
+        vae: That autoencoder, if there is one.
     """
 
     mapping: Mapping
@@ -39,6 +44,7 @@ class Gan:
     looks: tuple[str, ...]
     template: str
     side_px: int
+    vae: AutoencoderTiny | None = None
 
     def draw(self, prompts: Sequence[str], seeds: Sequence[int]) -> Pictures:
         """Return one picture a prompt, uint8 (n, side, side, 3).
@@ -81,7 +87,7 @@ class Gan:
             )
         shown = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1)
         shown = shown.to(self.encoder.device, self.encoder.dtype)
-        parts = [self.encoder(shown[some]) for some in _micro_batches(len(pictures))]
+        parts = [self.encoder(self.compress(shown[some])) for some in _micro_batches(len(pictures))]
         return torch.cat(parts)[: len(pictures)]
 
     @torch.inference_mode()
@@ -92,8 +98,24 @@ class Gan:
             latents: Shape (n, latent_dim); only their direction counts.
         """
         directions = on_sphere(latents)
-        parts = [self.synthesis(directions[some]) for some in _micro_batches(len(latents))]
+        parts = [
+            self.render(self.synthesis(directions[some])) for some in _micro_batches(len(latents))
+        ]
         return to_pictures(torch.cat(parts)[: len(latents)])
+
+    def compress(self, pictures: Tensor) -> Tensor:
+        """Return what the networks see of pictures (n, 3, side, side) in [-1, 1]."""
+        if self.vae is None:
+            return pictures
+        latents: Tensor = self.vae.encode(pictures.to(self.vae.dtype)).latents
+        return latents.to(pictures.dtype)
+
+    def render(self, drawn: Tensor) -> Tensor:
+        """Return pictures (n, 3, side, side), about [-1, 1], of what `synthesis` drew."""
+        if self.vae is None:
+            return drawn
+        pictures: Tensor = self.vae.decode(drawn.to(self.vae.dtype)).sample
+        return pictures
 
     def save(self, folder: Path, content: dict[str, object]) -> None:
         """Write the networks as diffusers folders in float16, and the manifest beside them.
@@ -107,6 +129,9 @@ class Gan:
             network = getattr(self, name)
             network.half().save_pretrained(folder / name)
             network.float()
+        if self.vae is not None:
+            self.vae.half().save_pretrained(folder / VAE)
+            self.vae.float()
         own = {"looks": self.looks, "template": self.template, "side_px": self.side_px}
         manifest.write(folder, KIND, {**own, **content})
 
@@ -125,6 +150,9 @@ def load(folder: Path) -> Gan:
         looks=tuple(content["looks"]),
         template=content["template"],
         side_px=content["side_px"],
+        vae=AutoencoderTiny.from_pretrained(folder / VAE, use_safetensors=True).float().eval()
+        if (folder / VAE).is_dir()
+        else None,
     )
 
 

@@ -97,6 +97,7 @@ class Trunk(nn.Module):
         channels: Of every stage, the finest first; each next stage has half the side.
         blocks: Residual blocks of every stage.
         features: Size of the result.
+        in_channels: Of the pictures; more than three if they are an autoencoder's latents.
     """
 
     def __init__(
@@ -106,12 +107,13 @@ class Trunk(nn.Module):
         channels: Sequence[int],
         blocks: Sequence[int],
         features: int,
+        in_channels: int = 3,
         *,
         is_normalised: bool,
     ) -> None:
         super().__init__()
         self.patch_px = patch_px
-        self.stem = nn.Conv2d(3 * patch_px**2, channels[0], 3, padding=1)
+        self.stem = nn.Conv2d(in_channels * patch_px**2, channels[0], 3, padding=1)
         self.stages = nn.ModuleList(
             Stage(count, width, is_normalised=is_normalised)
             for count, width in zip(blocks, channels, strict=True)
@@ -124,7 +126,7 @@ class Trunk(nn.Module):
         self.head = _linear(channels[-1] * side**2, features)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return features (n, features) of pictures (n, 3, side, side) in [-1, 1]."""
+        """Return features (n, features) of pictures (n, in_channels, side, side)."""
         states = self.stem(F.pixel_unshuffle(pictures, self.patch_px))
         for number, stage in enumerate(self.stages):
             if number:
@@ -210,6 +212,7 @@ class Synthesis(ModelMixin, ConfigMixin):
         latent_dim: int = 64,
         channels: Sequence[int] = (32, 64, 128, 160),
         blocks: Sequence[int] = (1, 1, 1, 1),
+        out_channels: int = 3,
     ) -> None:
         super().__init__()
         self.patch_px = patch_px
@@ -224,10 +227,10 @@ class Synthesis(ModelMixin, ConfigMixin):
             nn.Conv2d(wide, narrow, 1) for wide, narrow in itertools.pairwise(self.channels)
         )
         self.norm = _norm(self.channels[-1])
-        self.pixels = nn.Conv2d(self.channels[-1], 3 * patch_px**2, 3, padding=1)
+        self.pixels = nn.Conv2d(self.channels[-1], out_channels * patch_px**2, 3, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Return pictures (n, 3, side, side), about [-1, 1]."""
+        """Return pictures (n, out_channels, side, side), if of three channels about [-1, 1]."""
         states = self.start(latents).view(-1, self.channels[0], self.side, self.side)
         states = states.contiguous(memory_format=torch.channels_last)
         for number, stage in enumerate(self.stages):
@@ -254,12 +257,14 @@ class Encoder(ModelMixin, ConfigMixin):
         latent_dim: int = 64,
         channels: Sequence[int] = (32, 64, 128, 160),
         blocks: Sequence[int] = (1, 1, 1, 1),
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(side_px, patch_px, channels, blocks, latent_dim, is_normalised=True)
+        shape = (side_px, patch_px, channels, blocks)
+        self.trunk = Trunk(*shape, latent_dim, in_channels, is_normalised=True)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Return latents (n, latent_dim) of pictures (n, 3, side, side) in [-1, 1]."""
+        """Return latents (n, latent_dim) of pictures (n, in_channels, side, side)."""
         return on_sphere(self.trunk(pictures))
 
 
@@ -277,9 +282,11 @@ class Discriminator(nn.Module):
         blocks: Sequence[int],
         features: int,
         looks: int,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
-        self.trunk = Trunk(side_px, patch_px, channels, blocks, features, is_normalised=False)
+        shape = (side_px, patch_px, channels, blocks)
+        self.trunk = Trunk(*shape, features, in_channels, is_normalised=False)
         self.condition = Condition(looks, features)
         self.score = _linear(features, 1)
 

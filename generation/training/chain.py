@@ -37,6 +37,10 @@ def _perceptual(recipe: Any) -> tuple[str, ...]:
     return ("scorer",) if recipe.terms.get("perceptual") else ()
 
 
+def _of_gan(recipe: Any) -> tuple[str, ...]:
+    return ("vae",) if recipe.latent_views else _perceptual(recipe)
+
+
 TRAINERS: Mapping[str, Trainer] = {
     "scorer": Trainer("scorer", "ScorerRecipe", "judges pictures and captions; feeds assess"),
     "vae": Trainer("vae", "VaeRecipe", "pictures to latents and back", _perceptual),
@@ -46,7 +50,7 @@ TRAINERS: Mapping[str, Trainer] = {
     "distill": Trainer(
         "distill", "DistillRecipe", "the same in one to four steps", lambda recipe: ("diffusion",)
     ),
-    "gan": Trainer("gan", "GanRecipe", "draws and inverts in one pass", _perceptual),
+    "gan": Trainer("gan", "GanRecipe", "draws and inverts in one pass", _of_gan),
     "lora": Trainer("lora", "LoraRecipe", "teaches a checkpoint one's own pictures"),
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from diffusers import AutoencoderTiny
 from PIL import Image
 from torch import Tensor, nn
 
@@ -17,11 +18,11 @@ from generation.gan import networks
 from generation.gan.model import KIND, Gan, to_pictures
 from generation.progress import Progress
 from generation.recipes.work import Work
-from generation.training import variations
+from generation.training import latents, variations
 from generation.training.contrast import Captions, plain_caption
 from generation.training.gan_recipe import PENALTIES, TERMS, GanRecipe
 from generation.training.gan_turns import Game
-from generation.training.loop import Loop, Player
+from generation.training.loop import Loop, Player, TrainingStopped
 from generation.training.perceptual import open_eye
 from generation.training.run import Placement, place
 
@@ -74,23 +75,39 @@ class GanSummary:
 
 
 def create(
-    recipe: GanRecipe, looks: Sequence[str], template: str
+    recipe: GanRecipe, looks: Sequence[str], template: str, vae: AutoencoderTiny | None = None
 ) -> tuple[Gan, networks.Discriminator]:
-    """Return an untrained GAN and its opponent."""
+    """Return an untrained GAN and its opponent.
+
+    Args:
+        vae: Whose latents they work on; None for pixels.
+
+    Raises:
+        TrainingStopped: The autoencoder has patches of another size.
+    """
     sizes = recipe.sizes
-    shape = (sizes.side_px, sizes.patch_px)
+    shape, channels = (sizes.side_px, sizes.patch_px), 3
+    if vae is not None:
+        patch_px = 2 ** (len(vae.config.encoder_block_out_channels) - 1)
+        if sizes.patch_px != patch_px:
+            raise TrainingStopped(
+                f"the autoencoder has {patch_px} px a latent: set patch_px = {patch_px} under"
+                " [sizes] of the GAN's recipe"
+            )
+        shape, channels = (sizes.side_px // patch_px, 1), vae.config.latent_channels
     stack = (sizes.channels, sizes.blocks)
     with torch.random.fork_rng():
         torch.random.manual_seed(recipe.run.seed)  # initial weights only, forked
         gan = Gan(
             networks.Mapping(sizes.noise_dim, sizes.latent_dim, len(looks), sizes.mapping_depth),
-            networks.Synthesis(*shape, sizes.latent_dim, *stack),
-            networks.Encoder(*shape, sizes.latent_dim, *stack),
+            networks.Synthesis(*shape, sizes.latent_dim, *stack, channels),
+            networks.Encoder(*shape, sizes.latent_dim, *stack, channels),
             tuple(looks),
             template,
             sizes.side_px,
+            vae,
         )
-        return gan, networks.Discriminator(*shape, *stack, sizes.features, len(looks))
+        return gan, networks.Discriminator(*shape, *stack, sizes.features, len(looks), channels)
 
 
 def prepare(work: Work, recipe: GanRecipe, dataset: Dataset, report: Progress) -> GanTraining:
@@ -98,8 +115,9 @@ def prepare(work: Work, recipe: GanRecipe, dataset: Dataset, report: Progress) -
 
     Raises:
         DatasetError: No picture may be trained on, or not in this size.
-        TrainingStopped: An earlier run in this folder had another recipe; or the perceptual term
-            needs a scorer that is not there.
+        CheckpointMissing: It is to work on latents, or through the scorer's eye, and that was not
+            trained yet.
+        TrainingStopped: An earlier run in this folder had another recipe.
     """
     seen, held_out = (
         torch.tensor([n for n in dataset.numbers_of(splits) if recipe.wants(dataset.rows[n])])
@@ -112,9 +130,17 @@ def prepare(work: Work, recipe: GanRecipe, dataset: Dataset, report: Progress) -
     dataset.pictures(recipe.sizes.side_px)  # says at once if this size was not built
     at, folder, run = place(recipe.run), work.run(KIND), recipe.run
     captions = Captions(dataset, recipe.augmentation, recipe.phrasings, folder, at.device, report)
-    gan, discriminator = create(recipe, dataset.looks, dataset.template)
+    vae, encoded, fingerprint = None, None, ""
+    if recipe.latent_views:
+        vae, note = latents.load_vae(work)
+        encoded = latents.prepare(
+            folder, vae, note["sha256"], dataset, seen.numpy(), recipe.sizes.side_px,
+            recipe.latent_views, recipe.augmentation, at.device, report,
+        )  # fmt: skip
+        fingerprint = " ".join([dataset.fingerprint, *note["sha256"].values()])
+    gan, discriminator = create(recipe, dataset.looks, dataset.template, vae)
     eye = open_eye(work, at) if recipe.terms.get("perceptual") else None
-    game = Game(recipe, dataset, captions, seen, gan, discriminator, eye, at)
+    game = Game(recipe, dataset, captions, seen, encoded, gan, discriminator, eye, at)
     # Source: lazy regularisation, Karras et al., arXiv 1912.04958, appendix B.
     penalties = {
         name: recipe.discriminator_terms[name] * recipe.penalty_every for name in PENALTIES
@@ -142,6 +168,7 @@ def prepare(work: Work, recipe: GanRecipe, dataset: Dataset, report: Progress) -
     loop = Loop(
         KIND, folder, run, at, players, run.total_steps(len(seen)),
         validate if len(held_out) else None, draw if run.sheet else None,
+        fingerprint=fingerprint,
     )  # fmt: skip
     training = GanTraining(loop, gan, discriminator, dataset, captions, at, seen, held_out)
     return training
@@ -188,11 +215,11 @@ def measure(training: GanTraining) -> dict[str, float]:
     for every in (training.held_out, training.seen):
         rows = _spread(every, min(len(every), VALIDATION_PICTURES))
         shown = plain(training.dataset, rows, gan.side_px, training.at.device)
-        shown = shown.to(gan.encoder.dtype, memory_format=torch.channels_last)
-        states = training.captions.plain_states(rows).to(shown.dtype)
-        looks = training.captions.looks[rows].to(shown.device)
-        error = F.mse_loss(gan.synthesis(gan.encoder(shown)).float(), shown.float())
-        score = training.discriminator(shown, states, looks).float().mean()
+        seen = gan.compress(shown).to(gan.encoder.dtype, memory_format=torch.channels_last)
+        states = training.captions.plain_states(rows).to(seen.dtype)
+        looks = training.captions.looks[rows].to(seen.device)
+        error = F.mse_loss(gan.render(gan.synthesis(gan.encoder(seen))).float(), shown.float())
+        score = training.discriminator(seen, states, looks).float().mean()
         found.append((error.item(), score.item()))
     (error_unseen, score_unseen), (_, score_seen) = found
     return {"pixels": error_unseen, "memory": score_seen - score_unseen}

@@ -19,7 +19,8 @@ class Sizes:
     """How large the networks are.
 
     Attributes:
-        patch_px: Side of the squares of pixels that become channels at once.
+        patch_px: Side of the squares of pixels that become channels at once, by rearranging them
+            or by the autoencoder, whose own it then is.
         channels: Of every stage, the finest first; each next stage has half the side.
         blocks: Residual blocks of every stage.
         features: Of the discriminator, before the score.
@@ -47,8 +48,10 @@ class GanRecipe:
     Attributes:
         groups: Coarse kinds of things to learn, such as `animals and nature`; empty for all. Few
             things learnt well can be crossed, many learnt badly cannot.
+        latent_views: So many variants of every picture are stored as latents of the preset's
+            autoencoder, and the networks work on those; 0 leaves them to work on pixels.
         terms: Weights of the generator's turn: `adversarial`; `pixels` (mean squared difference
-            of rebuilt pictures); `perceptual` (the same through the scorer's eye); `latent` (the
+            of rebuilt pictures, or of their latents); `perceptual` (the same through the scorer's eye); `latent` (the
             encoder finds the latent of what was dreamt); `anchor` (the latent of a caption is
             drawn towards those of its pictures).
         discriminator_terms: Weights of its turn: `adversarial`, `r1` and `r2` (gamma / 2).
@@ -64,6 +67,7 @@ class GanRecipe:
 
     sizes: Sizes
     groups: tuple[str, ...] = ()
+    latent_views: int = 0
     run: Run = field(default_factory=lambda: Run(compile=False))
     generator: Optimizer = field(default_factory=lambda: Optimizer("adam", betas=(0.0, 0.99)))
     discriminator: Optimizer = field(default_factory=lambda: Optimizer("adam", betas=(0.0, 0.99)))
@@ -90,6 +94,8 @@ class GanRecipe:
             raise ValueError(f"terms knows {[*TERMS, 'perceptual']}, not {unknown}")
         if missing := {"adversarial", *PENALTIES} - set(self.discriminator_terms):
             raise ValueError(f"discriminator_terms lacks {sorted(missing)}")
+        if self.latent_views and self.terms.get("perceptual"):
+            raise ValueError("terms.perceptual looks at pixels: it needs latent_views = 0")
         if self.penalty_every < 1:
             raise ValueError(f"penalty_every must be at least 1, not {self.penalty_every}")
 

@@ -14,6 +14,7 @@ from generation.scorer.model import Scorer
 from generation.training.contrast import Captions
 from generation.training.differentiable_augmentation import augment
 from generation.training.gan_recipe import GanRecipe
+from generation.training.latents import Latents
 from generation.training.perceptual import perceptual_distance
 from generation.training.relativistic import gradient_penalties, pairing_loss
 from generation.training.run import Placement, generator_at
@@ -43,6 +44,7 @@ class Game:
 
     Args:
         rows: Numbers of the training pictures, int64.
+        latents: Of these pictures, in the same order; None to work on pixels.
         eye: The scorer of the perceptual term; None without that term.
     """
 
@@ -52,12 +54,14 @@ class Game:
         dataset: Dataset,
         captions: Captions,
         rows: Tensor,
+        latents: Latents | None,
         gan: Gan,
         discriminator: Discriminator,
         eye: Scorer | None,
         at: Placement,
     ) -> None:
         self._recipe, self._dataset, self._captions, self._rows = recipe, dataset, captions, rows
+        self._latents = latents
         self._gan, self._discriminator, self._eye, self._at = gan, discriminator, eye, at
 
     def discriminator_losses(self, step: int, size: int) -> dict[str, Tensor]:
@@ -106,13 +110,16 @@ class Game:
         # At least one to dream and one to rebuild, even where memory is short.
         chosen = torch.randint(len(self._rows), (max(2, size),), generator=generator)
         rows, recipe, at = self._rows[chosen], self._recipe, self._at
-        pictures, words = varied(
-            self._dataset, rows, recipe.sizes.side_px, recipe.augmentation, generator, at.device
-        )
+        if self._latents is not None:
+            pictures, words = self._latents.draw(chosen, generator)
+        else:
+            pictures, words = varied(
+                self._dataset, rows, recipe.sizes.side_px, recipe.augmentation, generator, at.device
+            )
         states, claims = self._captions.choose(rows, words, recipe.lookless, generator)
         noise = torch.randn((len(rows), recipe.sizes.noise_dim), generator=generator)
         return _Batch(
-            pictures.to(at.dtype, memory_format=torch.channels_last),
+            pictures.to(at.device, at.dtype, memory_format=torch.channels_last),
             states.to(at.dtype),
             claims.looks.to(at.device),
             noise.to(at.device, at.dtype),

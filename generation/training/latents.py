@@ -50,6 +50,12 @@ class Latents:
         chosen = self.values[positions.numpy(), views.numpy()]
         return torch.from_numpy(chosen.astype(np.float32))
 
+    def draw(self, positions: Tensor, generator: torch.Generator) -> tuple[Tensor, list[str]]:
+        """Return a view of each by lot, as `at`, and what it adds to the caption."""
+        views = torch.randint(self.views, (len(positions),), generator=generator)
+        additions = self.additions[positions.numpy(), views.numpy()].tolist()
+        return self.at(positions, views), [self.words[number] for number in additions]
+
 
 def load_vae(work: Work) -> tuple[AutoencoderTiny, Mapping[str, Any]]:
     """Return the trained autoencoder in float32 for evaluation, and its manifest.

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from generation.dataset.augment import plain
 from generation.dataset.stored import Dataset, DatasetError, Split
 from generation.gan import model
 from generation.progress import silent
 from generation.recipes import reading
 from generation.recipes.work import Work
-from generation.training import gan, manifest, scorer
+from generation.training import chain, gan, manifest, scorer
 from generation.training.gan import GanTraining
 from generation.training.gan_recipe import GanRecipe, Sizes
+from generation.training.loop import TrainingStopped
 from generation.training.optimizers import Optimizer, Schedule
 from generation.training.run import Run
 from tests.unit.generation.training import toy
@@ -37,6 +39,10 @@ TOY = GanRecipe(
     penalty_every=2,
     phrasings=1,
 )  # fmt: skip
+
+ON_LATENTS = dataclasses.replace(
+    TOY, latent_views=2, differentiable_augmentation=("translation", "cutout")
+)
 
 
 @pytest.fixture
@@ -145,6 +151,48 @@ def test_the_perceptual_term_looks_through_the_trained_scorer_and_says_if_it_is_
     training.loop.step(silent)
 
 
+def test_on_latents_it_draws_rebuilds_and_comes_back_from_the_disk_as_pictures(work: Work) -> None:
+    vae = toy.write_vae(work)
+    summary = gan.train(work, ON_LATENTS, silent)
+    loaded = model.load(summary.checkpoint)
+    assert loaded.synthesis.config.out_channels == vae.config.latent_channels
+    drawn = loaded.draw(["a red circle, solid style", "a blue square, solid style"], [0, 0])
+    assert drawn.shape == (2, toy.SIDE_PX, toy.SIDE_PX, 3)
+    pixels = torch.from_numpy(drawn).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    with torch.no_grad():
+        seen = vae.half().float().encode(pixels).latents
+        torch.testing.assert_close(loaded.invert(drawn), loaded.encoder(seen))
+    loaded.save(work.root / "again", {})
+    assert np.array_equal(
+        model.load(work.root / "again").from_latent(loaded.invert(drawn)),
+        loaded.from_latent(loaded.invert(drawn)),
+    )
+
+
+def test_on_latents_every_training_picture_is_kept_in_so_many_views(work: Work) -> None:
+    vae = toy.write_vae(work)
+    gan.train(work, ON_LATENTS, silent)
+    (stored,) = work.run("gan").glob("latents-*.npy")
+    training = prepared(work, ON_LATENTS)
+    values = np.load(stored)["values"]
+    assert values.shape[:2] == (len(training.seen), 2)
+    pictures = plain(training.dataset, training.seen, toy.SIDE_PX)
+    with torch.no_grad():
+        expected = vae.encode(pictures).latents
+    np.testing.assert_allclose(values[:, 0], expected.half().numpy(), atol=2e-3)
+
+
+def test_on_latents_it_needs_the_autoencoder_and_its_patches(work: Work) -> None:
+    assert chain.missing(work, "gan", ON_LATENTS) == ["vae"]
+    with pytest.raises(manifest.CheckpointMissing, match="atelier train vae"):
+        prepared(work, ON_LATENTS)
+    toy.write_vae(work)
+    assert chain.missing(work, "gan", ON_LATENTS) == []
+    sizes = dataclasses.replace(TOY.sizes, patch_px=8)
+    with pytest.raises(TrainingStopped, match="patch_px = 4"):
+        prepared(work, dataclasses.replace(ON_LATENTS, sizes=sizes))
+
+
 def test_only_training_pictures_are_trained_on(work: Work) -> None:
     training = prepared(work)
     splits = [training.dataset.rows[row].split for row in training.seen.tolist()]
@@ -215,6 +263,7 @@ def test_the_presets_are_read_and_their_networks_have_the_promised_size(preset: 
         ({"penalty_every": 0}, "penalty_every"),
         ({"differentiable_augmentation": ("color",)}, "color"),
         ({"terms": {"pixel": 1.0}}, "pixel"),
+        ({"terms": {"perceptual": 1.0}, "latent_views": 1}, "perceptual"),
         ({"discriminator_terms": {"adversarial": 1.0}}, "r1"),
     ],
 )
