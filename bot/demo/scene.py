@@ -71,9 +71,9 @@ async def play_scene(stage: Stage, out: Path) -> None:
     """
     await asyncio.to_thread((out / PICTURES).mkdir, parents=True, exist_ok=True)
     transcript = Transcript(stage, out)
-    apple = await _draw(stage, transcript, "a red apple --seed 7")
-    await _upvote(stage, transcript, apple)
-    await _remix(stage, transcript, apple, "a green apple --seed 7 --iw .1")
+    car = await _draw(stage, transcript, "a red car --seed 7")
+    await _upvote(stage, transcript, car)
+    await _remix(stage, transcript, car, "a green car --seed 7 --iw .1")
     await _read_log(stage, transcript)
     await asyncio.to_thread((out / TRANSCRIPT).write_text, transcript.text(), "utf-8")
 
