@@ -45,6 +45,7 @@ DIGEST = st.text("0123456789abcdef", min_size=64, max_size=64)
 REQUEST = st.builds(TextToImage, **REQUEST_FIELDS) | st.builds(
     ImageToImage, **REQUEST_FIELDS, image=DIGEST, strength=st.floats(0.01, 1)
 )
+ONE_WORD = TEXT.filter(lambda text: text.split() == [text])
 CHECKPOINT = st.builds(
     Checkpoint,
     name=st.text(string.ascii_letters, min_size=1),
@@ -56,7 +57,7 @@ CHECKPOINT = st.builds(
     num_inference_steps=st.integers(1, 150),
     guidance_scale=st.floats(1, 30),
     revision=st.none() | TEXT,
-    styles=st.dictionaries(TEXT, TEXT.map(lambda text: text + "{prompt}"), max_size=3),
+    styles=st.dictionaries(ONE_WORD, TEXT.map(lambda text: text + "{prompt}"), max_size=3),
     vocabulary=st.lists(TEXT, max_size=3).map(tuple),
     honours=st.frozensets(st.sampled_from(sorted(ABILITIES))),
     sha256=st.dictionaries(TEXT, DIGEST, max_size=3),
