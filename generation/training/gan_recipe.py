@@ -51,9 +51,9 @@ class GanRecipe:
         latent_views: So many variants of every picture are stored as latents of the preset's
             autoencoder, and the networks work on those; 0 leaves them to work on pixels.
         terms: Weights of the generator's turn: `adversarial`; `pixels` (mean squared difference
-            of rebuilt pictures, or of their latents); `perceptual` (the same through the scorer's eye); `latent` (the
-            encoder finds the latent of what was dreamt); `anchor` (the latent of a caption is
-            drawn towards those of its pictures).
+            of rebuilt pictures, or of their latents); `perceptual` (the same through the
+            scorer's eye); `latent` (the encoder finds the latent of what was dreamt); `anchor`
+            (the latent of a caption is drawn towards those of its pictures).
         discriminator_terms: Weights of its turn: `adversarial`, `r1` and `r2` (gamma / 2).
         penalty_every: Steps between gradient penalties, which then count so many times as much;
             they cost more than the rest of the turn.
