@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from bot.prompts import PromptError
+from bot.grammar.prompts import PromptError
 from bot.settings import CONFIG_FILE, SettingsRefused
 from bot.terminal import assessment, demo, doctor, imagine, log, reproduce, run, training
 from bot.terminal.exits import HELP, ExitCode, Stop
-from generation.errors import GenerationError, ImageRefused, InvalidRequest, UnknownCheckpoint
+from generation.work.errors import GenerationError, ImageRefused, InvalidRequest, UnknownCheckpoint
 from storage.errors import NotFound, StorageError
 
 atelier = typer.Typer(

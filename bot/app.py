@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator
 
-from bot.client import AtelierClient
-from bot.delivery import Delivery
-from bot.dispatch import Dispatcher
+from bot.chat.client import AtelierClient
+from bot.chat.delivery import Delivery
 from bot.models import checkpoints
 from bot.settings import Settings
-from bot.studio import Studio
-from generation.supervisor import Outside, Supervisor, just_wait
+from bot.studio.dispatch import Dispatcher
+from bot.studio.studio import Studio
+from generation.engine.supervisor import Outside, Supervisor, just_wait
 from storage.store import Store
 
 

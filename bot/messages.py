@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from generation.results import UnknownWord
+from generation.work.results import UnknownWord
 
 # Discord's own escape leaves masked links and headings alone.
 _MARKDOWN = re.compile(r"([\\`*_~|>#\[\]()\-<@:])")

@@ -3,8 +3,8 @@
 import dataclasses
 
 from bot.settings import ModelSettings, Settings
-from generation.checkpoints import MANIFEST, PATTERN, Checkpoint, read_checkpoint, shipped
-from generation.errors import UnknownCheckpoint
+from generation.work.checkpoints import MANIFEST, PATTERN, Checkpoint, read_checkpoint, shipped
+from generation.work.errors import UnknownCheckpoint
 
 
 def checkpoints(settings: Settings) -> dict[str, Checkpoint]:

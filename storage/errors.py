@@ -8,7 +8,7 @@ StorageError            the database or a file failed; only the operator can fix
 
 from collections.abc import Collection
 
-from generation.jobs import JobState
+from generation.work.jobs import JobState
 
 
 class StorageError(Exception):

@@ -8,7 +8,7 @@ import string
 import tempfile
 from pathlib import Path
 
-from generation.jobs import Image
+from generation.work.jobs import Image
 from storage.database import Database
 from storage.errors import NotFound, StorageError
 from storage.rows import IMAGE_COLUMNS, image_of, to_text

@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 
 import aiosqlite
 
-from generation.jobs import TRANSITIONS, Image, Job, JobState, Place
-from generation.requests import ImageToImage, TextToImage, to_json
+from generation.work.jobs import TRANSITIONS, Image, Job, JobState, Place
+from generation.work.requests import ImageToImage, TextToImage, to_json
 from storage.database import Database
 from storage.errors import NotFound, TransitionRefused
 from storage.rows import (
@@ -186,7 +186,7 @@ class Jobs:
         Raises:
             TransitionRefused: It is in another state; nothing changed.
             NotFound: No job has this number.
-            ValueError: `generation.jobs.TRANSITIONS` has no such step.
+            ValueError: `generation.work.jobs.TRANSITIONS` has no such step.
         """
         async with self._database.transaction() as connection:
             await _move(connection, job_id, expected, to, now=now, reason=reason)

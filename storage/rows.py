@@ -4,8 +4,8 @@ import datetime as dt
 import json
 import sqlite3
 
-from generation.jobs import Image, Job, JobState, Place
-from generation.requests import from_json
+from generation.work.jobs import Image, Job, JobState, Place
+from generation.work.requests import from_json
 
 
 def to_text(when: dt.datetime) -> str:

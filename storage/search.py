@@ -8,7 +8,7 @@ page costs about the same in a log of a thousand jobs and of a million.
 import dataclasses
 import datetime as dt
 
-from generation.jobs import JobState
+from generation.work.jobs import JobState
 from storage.rows import JOB_COLUMNS, to_text
 
 NEWEST = 2**63 - 1

@@ -4,8 +4,8 @@ import dataclasses
 import json
 import sqlite3
 
-from generation.jobs import Image
-from generation.requests import TextToImage, from_json
+from generation.work.jobs import Image
+from generation.work.requests import TextToImage, from_json
 from storage.database import Database
 from storage.rows import IMAGE_COLUMNS, image_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import discord
 
 from bot.demo.stage import Stage, text_of
-from generation.jobs import Job
+from generation.work.jobs import Job
 
 CONSENT_OFF = "Off"
 PICTURES = "pictures"

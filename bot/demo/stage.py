@@ -17,7 +17,7 @@ from rich.console import Console
 from bot.app import App, open_app
 from bot.settings import Settings
 from bot.terminal.exits import ExitCode, Stop
-from generation.jobs import Job, JobState
+from generation.work.jobs import Job, JobState
 
 log = logging.getLogger(__name__)
 

@@ -22,10 +22,10 @@ from bot.terminal.training import (
 )
 
 if TYPE_CHECKING:
-    from generation.assessment.assess import Report
-    from generation.metrics.by_look import LookFigures
-    from generation.metrics.comparisons import ShownPicture
-    from generation.recipes.work import Work
+    from generation.learning.assessment.assess import Report
+    from generation.learning.metrics.by_look import LookFigures
+    from generation.learning.metrics.comparisons import ShownPicture
+    from generation.learning.recipes.work import Work
 
 LEAST_COLUMNS = 128
 
@@ -62,7 +62,7 @@ def assess(
 ) -> None:
     """Measure a checkpoint beside real, shuffled and untrained ones, or let people judge."""
     require_extra()
-    from generation.recipes.work import Work
+    from generation.learning.recipes.work import Work
 
     place = Work(work, preset)
     pages = out or place.run("human")
@@ -75,10 +75,10 @@ def assess(
 
 
 def _measure(place: "Work", checkpoints: list[str], out: Path | None, *, as_json: bool) -> None:
-    from generation.assessment import assess as assessing
-    from generation.assessment import report as reports
-    from generation.training import chain
-    from generation.training.manifest import CheckpointMissing
+    from generation.learning.assessment import assess as assessing
+    from generation.learning.assessment import report as reports
+    from generation.learning.training import chain
+    from generation.work.manifest import CheckpointMissing
 
     with told_errors(), Bars() as bars:
         folders = [_folder_of(place, checkpoint) for checkpoint in checkpoints]
@@ -118,7 +118,7 @@ def _folder_for(place: "Work", name: str, out: Path | None, *, is_alone: bool) -
 
 def metrics_table(found: "list[Report]") -> Table:
     """Return every metric over all prompts, the references of the first checkpoint beside it."""
-    from generation.assessment import report as reports
+    from generation.learning.assessment import report as reports
 
     names = [report.about.name for report in found]
     table = Table("metric", *names, "untrained", "real halves", "shuffled", "better", "verdict")
@@ -136,7 +136,7 @@ def metrics_table(found: "list[Report]") -> Table:
 
 def targets_table(found: "list[Report]") -> Table | None:
     """Return the targets and what became of them; none where nothing draws from words."""
-    from generation.assessment import report as reports
+    from generation.learning.assessment import report as reports
 
     drawing = [report for report in found if report.targets]
     if not drawing:
@@ -162,7 +162,7 @@ def scorer_table(figures: "Mapping[str, LookFigures]") -> Table:
 
 
 def _write_page(place: "Work", names: tuple[str, str], count: int, out: Path) -> None:
-    from generation.assessment import contest
+    from generation.learning.assessment import contest
 
     with told_errors(), Bars() as bars:
         folders = {name: _folder_of(place, name) for name in names}
@@ -174,8 +174,8 @@ def _write_page(place: "Work", names: tuple[str, str], count: int, out: Path) ->
 def _print_ranking(
     context: typer.Context, results: list[Path], keys: Path, *, use_votes: bool
 ) -> None:
-    from generation.assessment import human
-    from generation.metrics import comparisons, preference
+    from generation.learning.assessment import human
+    from generation.learning.metrics import comparisons, preference
 
     with told_errors():
         answers = human.comparisons_in(results, keys)
@@ -191,8 +191,8 @@ async def _shown(context: typer.Context) -> "list[ShownPicture]":
 
 def _folder_of(place: "Work", name: str) -> Path:
     """Return the folder of a checkpoint by what was trained, by its shipped name or by path."""
-    from generation.checkpoints import EMBEDDED
-    from generation.training.chain import TRAINERS
+    from generation.learning.training.chain import TRAINERS
+    from generation.work.checkpoints import EMBEDDED
 
     if name in TRAINERS:
         return place.checkpoint(name)

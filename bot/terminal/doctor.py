@@ -17,14 +17,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bot.chat.permissions import invite_link, missing
 from bot.models import checkpoints
-from bot.permissions import invite_link, missing
 from bot.settings import Settings, SettingsRefused, config_path
 from bot.terminal.exits import ExitCode
 from bot.terminal.run import HEARTBEAT, HEARTBEAT_INTERVAL_S
 from bot.terminal.session import open_worker, settings_of
-from generation.checkpoints import Checkpoint, verify
-from generation.errors import GenerationError
+from generation.work.checkpoints import Checkpoint, verify
+from generation.work.errors import GenerationError
 from storage.errors import StorageError
 from storage.store import Store
 
@@ -133,7 +133,7 @@ def _heartbeat(path: Path) -> Check:
 
 
 def _text_encoder() -> Check:
-    from generation.text_encoder import PACKAGE, TextEncoderUnavailable, verified_directory
+    from generation.language.text_encoder import PACKAGE, TextEncoderUnavailable, verified_directory
 
     try:
         verified_directory()
@@ -170,7 +170,7 @@ def _checkpoint(checkpoint: Checkpoint) -> Check:
 
 
 def _device(settings: Settings) -> Check:
-    from generation.device import choose
+    from generation.engine.device import choose
 
     try:
         choice = choose(settings.device, settings.dtype, settings.threads)

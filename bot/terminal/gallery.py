@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from generation.dataset.captioned import Consented, write_consents
-from generation.requests import TextToImage
+from generation.learning.dataset.captioned import Consented, write_consents
+from generation.work.requests import TextToImage
 from storage.errors import StorageError
 from storage.images import ImageFiles
 from storage.store import Store

@@ -13,19 +13,26 @@ import PIL.Image
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bot.drawing import Ended, Rendered, draw, now
+from bot.grammar.prompts import (
+    CONFIRM_ABOVE,
+    ParsedPrompt,
+    Resolved,
+    choose_model,
+    parse_jobs,
+    resolve,
+)
 from bot.models import checkpoints
-from bot.prompts import CONFIRM_ABOVE, ParsedPrompt, Resolved, choose_model, parse_jobs, resolve
 from bot.settings import Settings
+from bot.studio.drawing import Ended, Rendered, draw, now
 from bot.terminal.exits import ExitCode, Stop
 from bot.terminal.session import STATUS, open_record, open_worker, settings_of
-from generation import contact_sheet
-from generation.checkpoints import estimate_cost_s
-from generation.jobs import Image, Job, JobState, Place
-from generation.requests import MAX_IMAGES, MAX_SEED
-from generation.results import StepDone
-from generation.safety.decode import decode_upload
-from generation.supervisor import Supervisor
+from generation.engine.supervisor import Supervisor
+from generation.judging import contact_sheet
+from generation.judging.safety.decode import decode_upload
+from generation.work.checkpoints import estimate_cost_s
+from generation.work.jobs import Image, Job, JobState, Place
+from generation.work.requests import MAX_IMAGES, MAX_SEED
+from generation.work.results import StepDone
 from storage.settings import GuildSettings
 from storage.store import Store
 

@@ -16,11 +16,11 @@ from bot.models import checkpoints
 from bot.settings import Settings
 from bot.terminal.exits import ExitCode, Stop
 from bot.terminal.session import STATUS, open_record, open_worker, settings_of
-from generation.errors import UnknownCheckpoint
-from generation.jobs import Image, Job
-from generation.orders import Order
-from generation.requests import ImageToImage
-from generation.results import EngineFingerprint, ImagesDone, OrderFailed
+from generation.work.errors import UnknownCheckpoint
+from generation.work.jobs import Image, Job
+from generation.work.orders import Order
+from generation.work.requests import ImageToImage
+from generation.work.results import EngineFingerprint, ImagesDone, OrderFailed
 from storage.errors import NotFound
 from storage.store import Store
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from bot.logs import set_up_logs
 from bot.models import checkpoints
 from bot.settings import Settings, load_settings
-from generation.checkpoints import Checkpoint
-from generation.supervisor import Supervisor
+from generation.engine.supervisor import Supervisor
+from generation.work.checkpoints import Checkpoint
 from storage.store import Store
 
 STATUS = Console(stderr=True, highlight=False)

@@ -22,7 +22,7 @@ GALLERY = "gallery"
 
 
 class Kind(StrEnum):
-    """What can be trained; `generation.training.chain.TRAINERS` says how."""
+    """What can be trained; `generation.learning.training.chain.TRAINERS` says how."""
 
     VAE = "vae"
     DIFFUSION = "diffusion"
@@ -61,9 +61,9 @@ def build(
 ) -> None:
     """Collect, caption, clean and split the pictures of a preset, and report on them."""
     require_extra()
-    from generation.dataset import build as building
-    from generation.dataset.recipe import DataRecipe
-    from generation.recipes.work import Work
+    from generation.learning.dataset import build as building
+    from generation.learning.dataset.recipe import DataRecipe
+    from generation.learning.recipes.work import Work
 
     names = frozenset(source or ())
     with told_errors(), Bars() as bars:
@@ -91,8 +91,8 @@ def train(
 ) -> None:
     """Train one part by its recipe, going on where an earlier run was stopped."""
     require_extra()
-    from generation.recipes.work import Work
-    from generation.training import chain, loop
+    from generation.learning.recipes.work import Work
+    from generation.learning.training import chain, loop
 
     with told_errors(), Bars() as bars:
         place = Work(work, preset)
@@ -150,13 +150,13 @@ class Bars(Progress):
 @contextlib.contextmanager
 def told_errors() -> Iterator[None]:
     """Turn what training can say about itself into sentences and exit codes."""
-    from generation.assessment.human import ResultsError
-    from generation.assessment.samplers import AssessmentError
-    from generation.dataset.captioned import NotPermitted
-    from generation.dataset.packages import SourceError
-    from generation.dataset.stored import DatasetError
-    from generation.recipes.reading import RecipeError
-    from generation.training.loop import TrainingStopped
+    from generation.learning.assessment.human import ResultsError
+    from generation.learning.assessment.samplers import AssessmentError
+    from generation.learning.dataset.captioned import NotPermitted
+    from generation.learning.dataset.packages import SourceError
+    from generation.learning.dataset.stored import DatasetError
+    from generation.learning.recipes.reading import RecipeError
+    from generation.learning.training.loop import TrainingStopped
 
     try:
         yield
@@ -180,6 +180,6 @@ def require_extra() -> None:
         )
     # It warns about a missing torchvision while it is imported, before anybody could quieten it.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from generation.diffusion.loading import quieten
+    from generation.techniques.diffusion.loading import quieten
 
     quieten()

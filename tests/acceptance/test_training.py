@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from generation.training import loop
+from generation.learning.training import loop
 
 PRESET = Path(__file__).parent / "preset"
 SIDE_PX = 32

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from generation import device
-from generation.checkpoints import EMBEDDED, PATTERN, Checkpoint, read_checkpoint
-from generation.engine import Technique
-from generation.orders import Order
-from generation.requests import TextToImage, WeightedPrompt
-from generation.results import ImagesDone
-from generation.supervisor import Supervisor
+from generation.engine import device
+from generation.engine.engine import Technique
+from generation.engine.supervisor import Supervisor
+from generation.work.checkpoints import EMBEDDED, PATTERN, Checkpoint, read_checkpoint
+from generation.work.orders import Order
+from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.results import ImagesDone
 
 IMAGES = 4
 ROUNDS = 5
@@ -96,7 +96,7 @@ def _bare_at_once(technique: Any, request: TextToImage) -> Work:
 
 
 def _engine_rows(checkpoint: Checkpoint) -> list[Row]:
-    from generation.diffusion import loading
+    from generation.techniques.diffusion import loading
 
     technique: Technique = loading.load(checkpoint, device.choose("cpu"), previews=False)
     request = request_of(checkpoint, IMAGES)

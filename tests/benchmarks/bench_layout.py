@@ -1,6 +1,6 @@
 """Four pictures of the embedded checkpoint, in every layout of the work, beside what two cores could.
 
-`generation.device` and `generation.diffusion.loading` choose by this table.
+`generation.engine.device` and `generation.techniques.diffusion.loading` choose by this table.
 """
 
 import copy
@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from generation import device
-from generation.assessment.timing import matrix_rate, operations_of
-from generation.checkpoints import EMBEDDED, read_checkpoint
-from generation.diffusion import loading
-from generation.engine import Technique
-from generation.orders import Order
-from generation.requests import TextToImage
+from generation.engine import device
+from generation.engine.engine import Technique
+from generation.learning.assessment.timing import matrix_rate, operations_of
+from generation.techniques.diffusion import loading
+from generation.work.checkpoints import EMBEDDED, read_checkpoint
+from generation.work.orders import Order
+from generation.work.requests import TextToImage
 from tests.benchmarks.bench_engine import request_of
 
 IMAGES = 4

@@ -4,7 +4,7 @@ import statistics
 import time
 from collections.abc import Iterable
 
-from generation.queue import FairQueue, Ticket
+from generation.work.queue import FairQueue, Ticket
 
 WAITING = 100_000
 TURNS = 500

@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from generation.jobs import JobState, Place
-from generation.requests import TextToImage, WeightedPrompt, to_json
+from generation.work.jobs import JobState, Place
+from generation.work.requests import TextToImage, WeightedPrompt, to_json
 from storage.schema import migrate
 from storage.store import DATABASE_NAME, Store
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from generation.checkpoints import EMBEDDED, MANIFEST
+from generation.work.checkpoints import EMBEDDED, MANIFEST
 
 ROUNDS = 3
 

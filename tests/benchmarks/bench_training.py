@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from generation.assessment.timing import matrix_rate
-from generation.dataset import stored
-from generation.dataset.stored import Dataset, Row, Split
-from generation.diffusion.loading import quieten
-from generation.progress import silent
-from generation.recipes.work import Work
-from generation.training import chain
-from generation.training.loop import Loop
+from generation.learning.assessment.timing import matrix_rate
+from generation.learning.dataset import stored
+from generation.learning.dataset.stored import Dataset, Row, Split
+from generation.learning.recipes.work import Work
+from generation.learning.training import chain
+from generation.learning.training.loop import Loop
+from generation.techniques.diffusion.loading import quieten
+from generation.work.progress import silent
 
 SIDE_PX = 64
 CONCEPTS, LOOKS = 24, ("3d", "flat")
@@ -52,7 +52,9 @@ def _rows(work: Work) -> Iterator[tuple[str, float, str]]:
     rates: dict[torch.dtype, float] = {}
     dataset = _draw(work.data)
     for kind in TRAINERS:
-        trainer = importlib.import_module(f"generation.training.{chain.TRAINERS[kind].module}")
+        trainer = importlib.import_module(
+            f"generation.learning.training.{chain.TRAINERS[kind].module}"
+        )
         recipe = _quiet(chain.recipe_of(work, kind), MANY)
         if kind == "lora":
             folder = str(_draw_folder(work.root / "pictures"))

@@ -14,8 +14,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from generation.assessment.human import Contender, comparisons_in, write_page
-from generation.metrics.preference import rank
+from generation.learning.assessment.human import Contender, comparisons_in, write_page
+from generation.learning.metrics.preference import rank
 
 pytestmark = [
     pytest.mark.browser,

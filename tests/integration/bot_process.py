@@ -12,7 +12,7 @@ import yarl
 
 from bot import __main__ as command_line
 from bot import models
-from generation.checkpoints import PATTERN
+from generation.work.checkpoints import PATTERN
 
 
 def main(address: str, step_delay_s: str) -> None:

@@ -12,12 +12,12 @@ import discord
 import pytest
 import simcord
 
-from bot.actors import Actor
 from bot.app import App, open_app
+from bot.chat.failures import sentence
 from bot.demo.stage import Outside
-from bot.failures import sentence
 from bot.settings import Settings
-from generation.jobs import Job, JobState
+from bot.studio.actors import Actor
+from generation.work.jobs import Job, JobState
 from storage.consent import Scope
 
 ALL_ON = dict.fromkeys(Scope, True)

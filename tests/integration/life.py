@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from bot.drawing import now
 from bot.messages import CONSENT
+from bot.studio.drawing import now
 from storage.consent import Scope
 from storage.images import ImageFiles
 from storage.store import DATABASE_NAME, IMAGES_NAME, Store
@@ -145,7 +145,7 @@ class Life:
         """Process number of the drawing worker, if there is one."""
         for child in psutil.Process(self.pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if "generation.worker" in child.cmdline():
+                if "generation.engine.worker" in child.cmdline():
                     return int(child.pid)
         return None
 

@@ -10,24 +10,31 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from generation.assessment import report
-from generation.assessment.assess import Assessment, Report, assess, run
-from generation.assessment.figures import DRAWN, REAL, SHUFFLED, UNTRAINED, Comparing, Figure
-from generation.assessment.samplers import AssessmentError
-from generation.dataset import stored
-from generation.dataset.build import build
-from generation.dataset.recipe import DataRecipe, Source
-from generation.dataset.split import Splitting
-from generation.dataset.stored import LEARNED
-from generation.progress import silent
-from generation.recipes.work import Work
-from generation.training import diffusion, scorer, vae
-from generation.training.diffusion import DiffusionRecipe, Network
-from generation.training.manifest import CheckpointMissing
-from generation.training.optimizers import Optimizer, Schedule
-from generation.training.run import Run
-from generation.training.scorer import ScorerRecipe
-from generation.training.vae import VaeRecipe
+from generation.learning.assessment import report
+from generation.learning.assessment.assess import Assessment, Report, assess, run
+from generation.learning.assessment.figures import (
+    DRAWN,
+    REAL,
+    SHUFFLED,
+    UNTRAINED,
+    Comparing,
+    Figure,
+)
+from generation.learning.assessment.samplers import AssessmentError
+from generation.learning.dataset import stored
+from generation.learning.dataset.build import build
+from generation.learning.dataset.recipe import DataRecipe, Source
+from generation.learning.dataset.split import Splitting
+from generation.learning.dataset.stored import LEARNED
+from generation.learning.recipes.work import Work
+from generation.learning.training import diffusion, scorer, vae
+from generation.learning.training.diffusion import DiffusionRecipe, Network
+from generation.learning.training.optimizers import Optimizer, Schedule
+from generation.learning.training.run import Run
+from generation.learning.training.scorer import ScorerRecipe
+from generation.learning.training.vae import VaeRecipe
+from generation.work.manifest import CheckpointMissing
+from generation.work.progress import silent
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -4,7 +4,7 @@ from typing import Any
 
 from bot.demo.stage import text_of
 from bot.messages import CONSENT
-from generation.jobs import Job, JobState
+from generation.work.jobs import Job, JobState
 from storage.consent import ConsentRecord, Scope
 from tests.integration.conftest import World, buttons
 

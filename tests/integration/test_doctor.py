@@ -8,7 +8,7 @@ import discord
 import pytest
 from aiohttp import web
 
-from bot.permissions import REQUIRED, invite_link
+from bot.chat.permissions import REQUIRED, invite_link
 from bot.terminal.doctor import Check, Verdict, _online
 
 TOKEN = "MTAwMA.GloopA.token-of-the-doctor-tests"  # noqa: S105

@@ -9,12 +9,12 @@ import discord
 import pytest
 from PIL import Image as Pillow
 
+from bot.chat.views.press import Action, Press
 from bot.demo.stage import text_of
-from bot.views.press import Action, Press
-from generation.checkpoints import PATTERN
-from generation.jobs import Job, JobState
-from generation.requests import ImageToImage
-from generation.text_encoder import PACKAGE
+from generation.language.text_encoder import PACKAGE
+from generation.work.checkpoints import PATTERN
+from generation.work.jobs import Job, JobState
+from generation.work.requests import ImageToImage
 from tests.integration.conftest import World, buttons, open_world
 
 

@@ -12,14 +12,14 @@ import simcord
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.chat.failures import Refused
+from bot.chat.views.press import Press
 from bot.demo.stage import text_of
-from bot.failures import Refused
-from bot.records import safe_cell
-from bot.searches import MAX_TEXT, STATES, Search, search_from, search_of
-from bot.views.press import Press
-from generation.checkpoints import PATTERN
-from generation.jobs import Job, JobState, Place
-from generation.requests import TextToImage, WeightedPrompt
+from bot.studio.records import safe_cell
+from bot.studio.searches import MAX_TEXT, STATES, Search, search_from, search_of
+from generation.work.checkpoints import PATTERN
+from generation.work.jobs import Job, JobState, Place
+from generation.work.requests import TextToImage, WeightedPrompt
 from storage.moderation import ActionKind
 from tests.integration.conftest import World
 

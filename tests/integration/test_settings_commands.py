@@ -7,13 +7,13 @@ from typing import Any
 import discord
 import pytest
 
-from bot.actors import Actor
+from bot.chat.failures import Refused
 from bot.demo.stage import text_of
-from bot.failures import Refused
-from bot.flags import FLAGS
-from bot.studio import Ask
-from generation.checkpoints import PATTERN
-from generation.jobs import Job, JobState
+from bot.grammar.flags import FLAGS
+from bot.studio.actors import Actor
+from bot.studio.studio import Ask
+from generation.work.checkpoints import PATTERN
+from generation.work.jobs import Job, JobState
 from storage.settings import GuildSettings, MemberSettings
 from tests.integration.conftest import World, open_world
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from generation.assessment import quality
-from generation.assessment.samplers import VAE
-from generation.checkpoints import EMBEDDED
-from generation.training import manifest, scorer
+from generation.learning.assessment import quality
+from generation.learning.assessment.samplers import VAE
+from generation.learning.training import scorer
+from generation.work import manifest
+from generation.work.checkpoints import EMBEDDED
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

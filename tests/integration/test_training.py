@@ -9,18 +9,18 @@ import torch
 from diffusers import AutoPipelineForImage2Image, StableDiffusionPipeline
 from PIL import Image
 
-from generation import checkpoints
-from generation.device import choose
-from generation.diffusion import loading
-from generation.orders import Order
-from generation.progress import silent
-from generation.recipes.work import Work
-from generation.requests import TextToImage, WeightedPrompt
-from generation.results import ImagesDone
-from generation.training import checkpoint, conditions, diffusion, distill
-from generation.training.diffusion import DiffusionSummary
-from generation.training.distill import DistillRecipe
-from tests.unit.generation.training import toy
+from generation.engine.device import choose
+from generation.learning.recipes.work import Work
+from generation.learning.training import checkpoint, conditions, diffusion, distill
+from generation.learning.training.diffusion import DiffusionSummary
+from generation.learning.training.distill import DistillRecipe
+from generation.techniques.diffusion import loading
+from generation.work import checkpoints
+from generation.work.orders import Order
+from generation.work.progress import silent
+from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.results import ImagesDone
+from tests.unit.generation.learning.training import toy
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

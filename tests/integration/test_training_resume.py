@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from generation.progress import silent
-from generation.recipes.work import Work
-from generation.training import diffusion
-from generation.training.diffusion import DiffusionRecipe
-from tests.unit.generation.training import toy
+from generation.learning.recipes.work import Work
+from generation.learning.training import diffusion
+from generation.learning.training.diffusion import DiffusionRecipe
+from generation.work.progress import silent
+from tests.unit.generation.learning.training import toy
 
 # diffusers 0.42.1 hands tensors to numpy 2 the old way when it sets timesteps.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

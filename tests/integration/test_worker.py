@@ -14,11 +14,11 @@ import time
 import psutil
 import pytest
 
-from generation.checkpoints import EMBEDDED, PATTERN, read_checkpoint
-from generation.errors import CheckpointCorrupt, GenerationError, WorkerCrashed
-from generation.requests import TextToImage, WeightedPrompt
-from generation.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
-from generation.supervisor import Order, Supervisor
+from generation.engine.supervisor import Order, Supervisor
+from generation.work.checkpoints import EMBEDDED, PATTERN, read_checkpoint
+from generation.work.errors import CheckpointCorrupt, GenerationError, WorkerCrashed
+from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
 
 PROMPT = "a very secret fox"
 REQUEST = TextToImage(
@@ -295,8 +295,8 @@ async def test_the_embedded_checkpoint_draws_the_same_files_in_every_process():
 
 PARENT = """
 import asyncio, sys
-from generation.checkpoints import PATTERN
-from generation.supervisor import Supervisor
+from generation.work.checkpoints import PATTERN
+from generation.engine.supervisor import Supervisor
 
 async def main():
     supervisor = Supervisor(checkpoints={"pattern": PATTERN})

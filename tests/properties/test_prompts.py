@@ -7,11 +7,19 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from bot.flags import MAX_JOBS, QUALITIES
-from bot.prompt_text import Marked, clean
-from bot.prompts import ParsedPrompt, PromptError, expand, parse, parse_jobs, resolve, to_text
-from generation.checkpoints import ABILITIES, PATTERN
-from generation.requests import MAX_SEED, WeightedPrompt
+from bot.grammar.flags import MAX_JOBS, QUALITIES
+from bot.grammar.prompt_text import Marked, clean
+from bot.grammar.prompts import (
+    ParsedPrompt,
+    PromptError,
+    expand,
+    parse,
+    parse_jobs,
+    resolve,
+    to_text,
+)
+from generation.work.checkpoints import ABILITIES, PATTERN
+from generation.work.requests import MAX_SEED, WeightedPrompt
 
 PIECES = """:: : -- - — – { } , \\ \\, \\{ a fox 2 -.5 --ar --no --tile ::3 nan 1e9 https:// < > . 🦊 é ☁
     \u0301 \u0301\u0323\u0300 \u200d \u200b \u202e \ufe0f \U0001f3fd \u2800 \U000e0061 {--tile,}"""

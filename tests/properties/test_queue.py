@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from generation.queue import LOOKAHEAD_TICKETS, MAX_PASSES, FairQueue, Ticket
+from generation.work.queue import LOOKAHEAD_TICKETS, MAX_PASSES, FairQueue, Ticket
 
 MEMBERS = st.integers(1, 6)
 COSTS = st.sampled_from([0.1, 0.25, 1.0, 1.5, 4.0, 30.0])

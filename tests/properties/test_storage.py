@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from generation.jobs import FINAL_STATES, TRANSITIONS, JobState, Place
-from generation.requests import MAX_SEED, ImageToImage, TextToImage, WeightedPrompt
+from generation.work.jobs import FINAL_STATES, TRANSITIONS, JobState, Place
+from generation.work.requests import MAX_SEED, ImageToImage, TextToImage, WeightedPrompt
 from storage.consent import Scope
 from storage.errors import TransitionRefused
 from storage.images import ImageFiles

@@ -4,9 +4,9 @@ import json
 import pytest
 
 from bot.terminal.gallery import GalleryExport, caption_of, export_gallery
-from generation.dataset.captioned import NotPermitted, read_folder
-from generation.jobs import JobState
-from generation.requests import WeightedPrompt
+from generation.learning.dataset.captioned import NotPermitted, read_folder
+from generation.work.jobs import JobState
+from generation.work.requests import WeightedPrompt
 from storage.consent import Scope
 from storage.jobs import NewImage
 from storage.store import Store

@@ -8,12 +8,12 @@ from discord.ui import TextDisplay
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.chat.views.press import Action, Press, form_values
+from bot.chat.views.result import result
 from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, unknown_words
-from bot.views.press import Action, Press, form_values
-from bot.views.result import result
-from generation.jobs import Image, Job, JobState, Place
-from generation.requests import TextToImage, WeightedPrompt
-from generation.results import UnknownWord
+from generation.work.jobs import Image, Job, JobState, Place
+from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.results import UnknownWord
 from storage.consent import Scope
 
 UNESCAPED = re.compile(r"(?<!\\)(?:\\\\)*[*_~`|>#\[\]()<@]")

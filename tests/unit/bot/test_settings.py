@@ -15,8 +15,8 @@ from pydantic_core import PydanticUndefined
 from bot.logs import BLACKED_OUT, set_up_logs
 from bot.models import checkpoints
 from bot.settings import ModelSettings, Settings, SettingsRefused, config_path, load_settings
-from generation.checkpoints import EMBEDDED, PATTERN
-from generation.errors import UnknownCheckpoint
+from generation.work.checkpoints import EMBEDDED, PATTERN
+from generation.work.errors import UnknownCheckpoint
 
 ROOT = Path(__file__).parents[3]
 TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.GabcdE.abcdefghijklmnopqrstuvwxyz0123456789AB"  # noqa: S105

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from bot.permissions import REASONS, REQUIRED, invite_link, missing
+from bot.chat.permissions import REASONS, REQUIRED, invite_link, missing
 from bot.terminal.log import _printable
 from bot.terminal.reproduce import distance
 

@@ -3,8 +3,8 @@ import hashlib
 
 import pytest
 
-from generation.jobs import JobState, Place
-from generation.requests import TextToImage, WeightedPrompt
+from generation.work.jobs import JobState, Place
+from generation.work.requests import TextToImage, WeightedPrompt
 from storage.jobs import NewImage
 from storage.store import Store
 

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from generation.jobs import JobState
-from generation.requests import ImageToImage, WeightedPrompt
+from generation.work.jobs import JobState
+from generation.work.requests import ImageToImage, WeightedPrompt
 from storage.errors import NotFound, StorageError
 from storage.images import ImageFiles
 

@@ -12,8 +12,8 @@ import time
 
 import pytest
 
-from generation.jobs import FINAL_STATES, TRANSITIONS, JobState, Place
-from generation.requests import ImageToImage, WeightedPrompt
+from generation.work.jobs import FINAL_STATES, TRANSITIONS, JobState, Place
+from generation.work.requests import ImageToImage, WeightedPrompt
 from storage.errors import NotFound, StorageError, TransitionRefused
 from storage.store import Store
 
@@ -265,8 +265,8 @@ async def test_a_job_with_an_unknown_parent_is_not_recorded(scene):
 
 WRITE_FOR_EVER = textwrap.dedent("""
     import asyncio, datetime as dt, hashlib, sys, pathlib
-    from generation.jobs import JobState, Place
-    from generation.requests import TextToImage, WeightedPrompt
+    from generation.work.jobs import JobState, Place
+    from generation.work.requests import TextToImage, WeightedPrompt
     from storage.jobs import NewImage
     from storage.store import Store
 

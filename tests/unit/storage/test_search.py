@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from generation.jobs import JobState
+from generation.work.jobs import JobState
 from storage.search import COUNT_LIMIT, SEARCH_EVERY, SEARCH_MATCHING, Filters
 from storage.settings import COSTS
 

@@ -2,8 +2,8 @@ import hashlib
 
 import pytest
 
-from generation.jobs import JobState
-from generation.requests import ImageToImage, WeightedPrompt
+from generation.work.jobs import JobState
+from generation.work.requests import ImageToImage, WeightedPrompt
 from storage.consent import Scope
 from storage.training_set import consented_pictures
 

@@ -2,8 +2,8 @@ import asyncio
 
 import pytest
 
-from generation.jobs import JobState, Place
-from generation.metrics.comparisons import WIN, Comparison, from_votes
+from generation.learning.metrics.comparisons import WIN, Comparison, from_votes
+from generation.work.jobs import JobState, Place
 from storage.errors import NotFound
 
 from .conftest import ALICE, BOB, CHANNEL, GUILD, MODERATOR, NOW, request_for

@@ -1,0 +1,108 @@
+"""The discord.py client: commands, buttons and forms lead to the studio, errors to one place."""
+
+import asyncio
+import collections
+import logging
+from collections.abc import Mapping
+
+import discord
+from discord import app_commands
+
+from bot.chat.commands import consent, imagine, information, moderate, preferences
+from bot.chat.failures import Refused, answer
+from bot.chat.views import asking, picture, review
+from bot.chat.views.press import (
+    Action,
+    FormHandler,
+    Press,
+    PressButton,
+    PressHandler,
+    form_values,
+    guarded,
+)
+from bot.studio.studio import Studio
+
+log = logging.getLogger(__name__)
+
+AREAS = (imagine, consent, preferences, information, moderate)
+REMEMBERED_FORMS = 1_000
+
+
+class Tree(app_commands.CommandTree["AtelierClient"]):
+    """The command tree with our error handler: one of the three borders for any exception."""
+
+    async def on_error(
+        self,
+        interaction: discord.Interaction["AtelierClient"],
+        error: app_commands.AppCommandError,
+        /,
+    ) -> None:
+        """Answer the person and log for the operator."""
+        if interaction.type is discord.InteractionType.autocomplete:
+            log.warning("autocomplete_failed", exc_info=error)
+            return
+        await answer(interaction, error)
+
+
+class AtelierClient(discord.Client):
+    """Needs no privileged intent: slash commands, buttons and forms only."""
+
+    studio: Studio  # set by `bot.app` before the client starts
+
+    def __init__(self) -> None:
+        super().__init__(
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            max_messages=None,
+        )
+        self.tree = Tree(self, allowed_contexts=app_commands.AppCommandContext(guild=True))
+        for area in AREAS:
+            for command in area.COMMANDS:
+                self.tree.add_command(command)
+        self.presses: Mapping[Action, PressHandler] = {
+            **asking.PRESSES,
+            **picture.PRESSES,
+            **review.PRESSES,
+        }
+        self.forms: Mapping[Action, FormHandler] = {**picture.FORMS, **review.FORMS}
+        self._sent_forms: collections.deque[str] = collections.deque(maxlen=REMEMBERED_FORMS)
+        self._drawing: asyncio.Task[None] | None = None
+
+    async def setup_hook(self) -> None:
+        """Register buttons and commands, take up old jobs, start drawing."""
+        self.add_dynamic_items(PressButton)
+        await self.tree.sync()
+        await self.studio.drop_unanswered()
+        await self.studio.dispatcher.recover()
+        self._drawing = asyncio.create_task(self.studio.dispatcher.run(), name="dispatcher")
+        self._drawing.add_done_callback(self._drawing_ended)
+
+    async def close(self) -> None:
+        """Stop drawing first, so that nothing is edited through a closed session."""
+        if self._drawing is not None:
+            self._drawing.cancel()
+            await asyncio.gather(self._drawing, return_exceptions=True)
+            await self.studio.dispatcher.close()
+        await super().close()
+
+    async def on_interaction(self, interaction: discord.Interaction["AtelierClient"]) -> None:
+        """Hand a sent form to its handler, from whichever life of the bot the form is."""
+        if interaction.type is not discord.InteractionType.modal_submit or not interaction.data:
+            return
+        custom_id = str(interaction.data.get("custom_id", ""))
+        press = Press.parse(custom_id)
+        handler = self.forms.get(press.action) if press else None
+        if press is None or handler is None:
+            return
+        if custom_id in self._sent_forms:
+            await answer(interaction, Refused("You have already sent this form."))
+            return
+        self._sent_forms.append(custom_id)
+        values = form_values(interaction.data.get("components", []))  # type: ignore[arg-type]
+        await guarded(interaction, handler(interaction, press, values))
+
+    def _drawing_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            log.critical("drawing_stopped", exc_info=error)
+            # Better to end and be started again than to take commands that nobody draws.
+            asyncio.get_running_loop().create_task(self.close())

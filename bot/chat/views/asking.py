@@ -1,0 +1,205 @@
+"""What stands between asking and the queue: the consent question, the confirmation, the message."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import discord
+
+from bot.chat.delivery import EditableMessage
+from bot.chat.views import result as views
+from bot.chat.views.press import Action, Interaction, Press, PressButton, PressHandler
+from bot.messages import CONSENT
+from bot.studio.actors import actor_of
+from bot.studio.studio import Submission
+from generation.work.jobs import Job, Place
+from storage.consent import Scope
+
+log = logging.getLogger(__name__)
+
+SCOPES = tuple(Scope(scope) for scope, _ in CONSENT.choices)
+Section = discord.ui.Section[Any]
+SHOWN_AT_ONCE = 5  # Discord allows five answers in two seconds
+
+
+async def proceed(
+    interaction: Interaction, submission: Submission, *, is_open: bool = False
+) -> None:
+    """Ask what must be asked first; otherwise show the jobs and put them in line.
+
+    Args:
+        interaction: The command, button or form.
+        submission: What the studio recorded for it.
+        is_open: Whether `open_message` has answered already.
+    """
+    span = (submission.jobs[0].id, submission.jobs[-1].id)
+    if not submission.needs_consent and not submission.needs_confirmation:
+        jobs = await interaction.client.studio.claim(submission.jobs)
+        await stand(interaction, jobs, is_open=is_open)
+        return
+    if is_open:
+        await withdraw_message(interaction)
+    if submission.needs_consent:
+        question = consent_view(*span, answers=0)
+    else:
+        question = _confirmation(len(submission.jobs), *span)
+    await _reply(interaction, question, ephemeral=True)
+
+
+async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool = False) -> None:
+    """Send the messages of queued jobs and put them in line.
+
+    The first message is the answer to the interaction. If Discord does not take it, the jobs
+    stand in line all the same, and the delivery sends their messages itself.
+    """
+    studio = interaction.client.studio
+    try:
+        for job in jobs[:SHOWN_AT_ONCE]:
+            status = views.queued_status(*await studio.dispatcher.estimate(job))
+            view = views.placeholder(job, status=status)
+            if is_open and job is jobs[0]:
+                message: EditableMessage = await interaction.edit_original_response(view=view)
+            else:
+                message = await _reply(interaction, view)
+            studio.delivery.remember(job.id, message)
+            place = Place(
+                guild_id=job.place.guild_id, channel_id=job.place.channel_id, message_id=message.id
+            )
+            await studio.store.jobs.set_place(job.id, place)
+    finally:
+        await studio.line_up(jobs)
+
+
+async def open_message(interaction: Interaction, text: str) -> None:
+    """Answer in public before slow work; `proceed` turns this message into the job's."""
+    await interaction.response.send_message(view=_note(text))
+
+
+async def withdraw_message(interaction: Interaction) -> None:
+    """Take back what `open_message` sent; what follows is for one person only."""
+    await interaction.delete_original_response()
+
+
+async def _reply(
+    interaction: Interaction, view: discord.ui.LayoutView, *, ephemeral: bool = False
+) -> EditableMessage:
+    """Answer, or follow up if the interaction is answered already; return the message."""
+    mentions = discord.AllowedMentions.none()
+    if interaction.response.is_done():
+        return await interaction.followup.send(
+            view=view, ephemeral=ephemeral, allowed_mentions=mentions, wait=True
+        )
+    sent = await interaction.response.send_message(
+        view=view, ephemeral=ephemeral, allowed_mentions=mentions
+    )
+    if isinstance(sent.resource, discord.InteractionMessage):
+        return sent.resource
+    return await interaction.original_response()
+
+
+# Consent
+
+
+def consent_view(first_id: int, last_id: int, *, answers: int) -> discord.ui.LayoutView:
+    """Return the question with three switches.
+
+    Args:
+        first_id: First job that waits for the answer, or 0.
+        last_id: Last such job, or 0.
+        answers: Bit i is set where choice i is on.
+    """
+    items: list[views.Item] = [discord.ui.TextDisplay(CONSENT.text)]
+    for place, (_, label) in enumerate(CONSENT.choices):
+        is_on = bool(answers >> place & 1)
+        flip = PressButton(
+            Press(Action.CONSENT_FLIP, (first_id, last_id, answers, place)),
+            label="On" if is_on else "Off",
+            style=discord.ButtonStyle.success if is_on else discord.ButtonStyle.secondary,
+        )
+        items.append(Section(discord.ui.TextDisplay(label), accessory=flip))
+    save = PressButton(
+        Press(Action.CONSENT_SAVE, (first_id, last_id, answers)),
+        label="Save and draw" if first_id else "Save",
+        style=discord.ButtonStyle.primary,
+    )
+    items.append(views.Row(save))
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(discord.ui.Container(*items))
+    return view
+
+
+async def flip_consent(interaction: Interaction, press: Press) -> None:
+    """Turn one choice on or off; nothing is recorded before Save."""
+    first_id, last_id, answers, place = press.numbers
+    view = consent_view(first_id, last_id, answers=answers ^ 1 << place)
+    await interaction.response.edit_message(view=view)
+
+
+async def save_consent(interaction: Interaction, press: Press) -> None:
+    """Record the answers and go on with what waited for them."""
+    first_id, last_id, answers = press.numbers
+    studio, actor = interaction.client.studio, await actor_of(interaction)
+    given = {scope: bool(answers >> place & 1) for place, scope in enumerate(SCOPES)}
+    await studio.answer_consent(actor, given, interaction.id)
+    chosen = [label for (_, label), on in zip(CONSENT.choices, given.values(), strict=True) if on]
+    saved = f"Saved: {'; '.join(chosen) or 'all three are off'}. Change it any time: `/consent`."
+    await _note_instead(interaction, saved)
+    if first_id:
+        jobs = await studio.held(actor, first_id, last_id)
+        await proceed(interaction, studio.confirmed(jobs))
+
+
+# Confirmation of many jobs
+
+
+def _confirmation(count: int, first_id: int, last_id: int) -> discord.ui.LayoutView:
+    view = discord.ui.LayoutView(timeout=None)
+    text = f"This makes **{count} jobs**. They wait in line like everyone's."
+    draw = PressButton(
+        Press(Action.CONFIRM, (first_id, last_id)),
+        label=f"Draw {count}",
+        style=discord.ButtonStyle.primary,
+    )
+    dismiss = PressButton(Press(Action.DISMISS, (first_id, last_id)), label="Never mind")
+    view.add_item(discord.ui.TextDisplay(text))
+    view.add_item(views.Row(draw, dismiss))
+    return view
+
+
+async def confirm(interaction: Interaction, press: Press) -> None:
+    """Draw the many jobs that waited for a yes."""
+    studio = interaction.client.studio
+    held = await studio.held(await actor_of(interaction), *press.numbers)
+    jobs = await studio.claim(held)
+    await _note_instead(interaction, f"{len(jobs)} jobs are on their way.")
+    await stand(interaction, jobs)
+
+
+async def dismiss(interaction: Interaction, press: Press) -> None:
+    """Drop the many jobs that waited for a yes."""
+    studio = interaction.client.studio
+    jobs = await studio.held(await actor_of(interaction), *press.numbers)
+    await studio.dismiss(jobs, "withdrawn before the start")
+    await _note_instead(interaction, "Nothing was drawn.")
+
+
+async def _note_instead(interaction: Interaction, text: str) -> None:
+    """Replace a question by what became of it; what was decided holds even if Discord will not."""
+    try:
+        await interaction.response.edit_message(view=_note(text))
+    except discord.HTTPException as missed:
+        log.warning("answer_not_shown", extra={"cause": str(missed)})
+
+
+def _note(text: str) -> discord.ui.LayoutView:
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(discord.ui.TextDisplay(text))
+    return view
+
+
+PRESSES: dict[Action, PressHandler] = {
+    Action.CONSENT_FLIP: flip_consent,
+    Action.CONSENT_SAVE: save_consent,
+    Action.CONFIRM: confirm,
+    Action.DISMISS: dismiss,
+}

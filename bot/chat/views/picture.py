@@ -1,0 +1,192 @@
+"""The buttons under a picture: vote, Again, Remix, Details, Cancel, Delete."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import discord
+
+from bot.chat.delivery import Unreachable
+from bot.chat.failures import Gone
+from bot.chat.views import result as views
+from bot.chat.views.asking import proceed
+from bot.chat.views.press import (
+    Action,
+    Form,
+    FormHandler,
+    Interaction,
+    Press,
+    PressButton,
+    PressHandler,
+)
+from bot.messages import mention, plain
+from bot.studio.actors import actor_of
+from bot.studio.studio import Ask
+from generation.work.jobs import Job, JobState
+from generation.work.requests import ImageToImage, TextToImage
+
+
+async def vote(interaction: Interaction, press: Press) -> None:
+    """Give or take back a vote and show the new count."""
+    studio = interaction.client.studio
+    job = await studio.vote(await actor_of(interaction), press.numbers[0])
+    assert interaction.message is not None  # noqa: S101  # a button stands on a message
+    await interaction.response.edit_message(
+        view=await studio.delivery.result_view(job),
+        attachments=interaction.message.attachments,
+        allowed_mentions=discord.AllowedMentions.none(),
+    )
+
+
+async def again(interaction: Interaction, press: Press) -> None:
+    """Draw the same prompt with new seeds."""
+    studio = interaction.client.studio
+    submission = await studio.again(
+        await actor_of(interaction), press.numbers[0], interaction.channel_id or 0
+    )
+    await proceed(interaction, submission)
+
+
+async def open_remix(interaction: Interaction, press: Press) -> None:
+    """Show the form that starts a remix."""
+    studio = interaction.client.studio
+    job = await studio.job(press.numbers[0])
+    shown = [image for image in await studio.store.images.of_job(job.id) if image.is_shown]
+    if not shown:
+        raise Gone("Those pictures were removed, so they cannot be remixed.")
+    await studio.check_remix(await actor_of(interaction), shown[0])
+    prompt: discord.ui.TextInput[Any] = discord.ui.TextInput(
+        style=discord.TextStyle.paragraph,
+        custom_id="prompt",
+        default=_as_typed(job.request)[:2000],
+        max_length=2000,
+    )
+    choice: discord.ui.Select[Any] = discord.ui.Select(
+        custom_id="image",
+        options=[
+            discord.SelectOption(
+                label=f"Picture {image.index + 1}", value=str(image.id), default=image is shown[0]
+            )
+            for image in shown
+        ],
+    )
+    fields = [
+        discord.ui.Label(text="What to draw now", component=prompt),
+        discord.ui.Label(text="Starting from", component=choice),
+    ]
+    form = Form(Press(Action.REMIX, (job.id, interaction.id)), title="Remix", fields=fields)
+    await interaction.response.send_modal(form)
+
+
+def _as_typed(request: TextToImage) -> str:
+    """Return the request in the prompt grammar, without its seed."""
+    style = f" --style {request.style}" if request.style else ""
+    negative = f" --no {request.negative_prompt}" if request.negative_prompt else ""
+    return f"{request.prompt}{style}{negative} --model {request.model}"
+
+
+async def send_remix(interaction: Interaction, press: Press, values: Mapping[str, str]) -> None:
+    """Start a remix; the new job remembers the picture it came from."""
+    studio = interaction.client.studio
+    chosen = values.get("image", "")
+    parent = await studio.image(int(chosen) if chosen.isdigit() else 0)
+    if parent.job_id != press.numbers[0]:
+        raise Gone("That picture does not belong to this message.")
+    ask = Ask(text=values.get("prompt", ""), channel_id=interaction.channel_id or 0, parent=parent)
+    await proceed(interaction, await studio.submit(await actor_of(interaction), ask))
+
+
+async def details(interaction: Interaction, press: Press) -> None:
+    """Show, to one person, everything needed to redraw."""
+    studio = interaction.client.studio
+    job = await studio.job(press.numbers[0])
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(discord.ui.TextDisplay(_recipe(job)))
+    images = [image for image in await studio.store.images.of_job(job.id) if image.is_shown]
+    if images:
+        lines = [f"`{i.index + 1}` seed `{i.seed}` sha256 `{i.sha256[:16]}…`" for i in images]
+        view.add_item(discord.ui.TextDisplay("\n".join(lines)))
+        if job.member_id == interaction.user.id:
+            remix = PressButton(Press(Action.REMIX, (job.id,)), label="Remix", emoji="🎨")
+            view.add_item(discord.ui.ActionRow(remix))
+    await interaction.response.send_message(
+        view=view, ephemeral=True, allowed_mentions=discord.AllowedMentions.none()
+    )
+
+
+def _recipe(job: Job) -> str:
+    request = job.request
+    facts = {
+        "Asked by": mention(job.member_id),
+        "Typed": plain(job.typed, 600),
+        "Prompt": plain(request.prompt, 600),
+        "Negative prompt": plain(request.negative_prompt, 300) or "none",
+        "Model": f"`{request.model}`",
+        "Style": f"`{request.style}`" if request.style else "none",
+        "Seed": f"`{request.seed}` for the first picture drawn, then counting up",
+        "Size": f"{request.width}×{request.height} px",
+        "Steps": str(request.num_inference_steps),
+        "Guidance": f"{request.guidance_scale:g}",
+        "State": job.state.value,
+        "Asked": views.stamp(job.created_at),
+    }
+    if isinstance(request, ImageToImage):
+        facts["Started from"] = f"`{request.image[:16]}…` at strength {request.strength:g}"
+    lines = [f"### Job {job.id}", *(f"**{name}:** {value}" for name, value in facts.items())]
+
+    return "\n".join(lines)
+
+
+async def cancel(interaction: Interaction, press: Press) -> None:
+    """Cancel a job that waits or draws."""
+    studio = interaction.client.studio
+    job = await studio.cancel(await actor_of(interaction), press.numbers[0])
+    if job.state is JobState.CANCELLED:
+        await interaction.response.edit_message(view=views.ended(job), attachments=[])
+        return
+    view = views.placeholder(job, status="Stopping at the next step …")
+    await interaction.response.edit_message(view=view, attachments=[])
+
+
+async def ask_delete(interaction: Interaction, press: Press) -> None:
+    """Ask before pictures are removed for good."""
+    studio, actor = interaction.client.studio, await actor_of(interaction)
+    job = await studio.job(press.numbers[0])
+    actor.require_owner_of(job)
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(
+        discord.ui.TextDisplay("Remove these pictures for good? The record of the job stays.")
+    )
+    sure = PressButton(
+        Press(Action.DELETE_SURE, (job.id,)),
+        label="Remove them",
+        style=discord.ButtonStyle.danger,
+    )
+    view.add_item(discord.ui.ActionRow(sure))
+    await interaction.response.send_message(view=view, ephemeral=True)
+
+
+async def delete(interaction: Interaction, press: Press) -> None:
+    """Remove pictures and files, and clear the message."""
+    studio = interaction.client.studio
+    job = await studio.delete(await actor_of(interaction), press.numbers[0])
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(discord.ui.TextDisplay("Removed. The record of the job stays."))
+    await interaction.response.edit_message(view=view)
+    try:
+        await studio.delivery.refresh(job)
+    except Unreachable as gone:
+        raise Gone(
+            f"The pictures are removed; their message is out of my reach ({gone})."
+        ) from gone
+
+
+PRESSES: dict[Action, PressHandler] = {
+    Action.VOTE: vote,
+    Action.AGAIN: again,
+    Action.REMIX: open_remix,
+    Action.DETAILS: details,
+    Action.CANCEL: cancel,
+    Action.DELETE: ask_delete,
+    Action.DELETE_SURE: delete,
+}
+FORMS: dict[Action, FormHandler] = {Action.REMIX: send_remix}

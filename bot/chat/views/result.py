@@ -1,0 +1,166 @@
+"""The one message of a job: queued, drawing, then the pictures with their buttons."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import discord
+
+from bot.chat.views.press import Action, Press, PressButton
+from bot.messages import alt_text, duration, mention, plain
+from generation.work.jobs import Image, Job, JobState
+
+ACCENT = discord.Colour.from_str("#E4572E")
+QUIET = discord.Colour.from_str("#8A8F98")
+# discord.py's items know their view's type; a DynamicItem fits into any.
+Item = discord.ui.Item[Any]
+Row = discord.ui.ActionRow[Any]
+
+
+def file_name(image: Image) -> str:
+    """Return the attachment's name; Discord shows it when someone saves the picture."""
+    return f"atelier-{image.job_id}-{image.index + 1}.png"
+
+
+def placeholder(job: Job, *, status: str, preview: str | None = None) -> discord.ui.LayoutView:
+    """Return the message of a job that waits or draws.
+
+    Args:
+        job: Queued or running.
+        status: One line on where it stands.
+        preview: Name of an attached preview file, or None.
+    """
+    items: list[Item] = [discord.ui.TextDisplay(f"{_headline(job)}\n{status}")]
+    items += _notes(job)
+    if preview:
+        items.append(
+            discord.ui.MediaGallery(
+                discord.MediaGalleryItem(
+                    f"attachment://{preview}", description="Unfinished preview"
+                )
+            )
+        )
+    cancel = PressButton(Press(Action.CANCEL, (job.id,)), label="Cancel")
+    items.append(Row(cancel))
+    return _view(items, QUIET)
+
+
+def ended(job: Job) -> discord.ui.LayoutView:
+    """Return the message of a job that ended without pictures."""
+    words = {
+        JobState.FAILED: "could not be drawn",
+        JobState.CANCELLED: "cancelled",
+        JobState.REFUSED: "refused",
+    }
+    reason = f"\n-# {plain(job.reason)}" if job.reason else ""
+    text = f"{_headline(job)}\nJob {job.id} {words.get(job.state, job.state)}.{reason}"
+    again = PressButton(Press(Action.AGAIN, (job.id,)), label="Again", emoji="🔁")
+    return _view([discord.ui.TextDisplay(text), Row(again)], QUIET)
+
+
+def result(
+    job: Job,
+    images: Sequence[Image],
+    votes: Mapping[int, int],
+    *,
+    may_remix: bool,
+) -> discord.ui.LayoutView:
+    """Return the message of a job with its pictures.
+
+    Args:
+        job: Rendered or posted.
+        images: All of its images; hidden ones are left out of the gallery.
+        votes: Image id to votes.
+        may_remix: Whether the owner lets others remix; without it there is no Remix button.
+    """
+    shown = [image for image in images if image.is_shown]
+    style = f" · style `{job.request.style}`" if job.request.style else ""
+    took = f" · {job.elapsed_s:.1f} s" if job.elapsed_s is not None else ""
+    # The best of several may come from any of their seeds, so each is named.
+    seeds = [image.seed for image in images] if job.request.num_spare else [job.request.seed]
+    seed = "seed " + ", ".join(f"`{each}`" for each in seeds)
+    facts = f"-# Job {job.id} · {mention(job.member_id)} · {seed}{style}{took}"
+    items: list[Item] = [discord.ui.TextDisplay(f"{_headline(job)}\n{facts} · AI-generated")]
+    items += _notes(job)
+    if shown:
+        items.append(_gallery(job, shown, len(images)))
+        items += _vote_rows(shown, votes)
+    else:
+        items.append(discord.ui.TextDisplay("*The pictures were removed.*"))
+    items.append(_button_row(job, bool(shown), may_remix))
+    return _view(items, ACCENT if shown else QUIET)
+
+
+def _headline(job: Job) -> str:
+    return f"**{plain(job.request.prompt)}**"
+
+
+def _notes(job: Job) -> list[Item]:
+    """What the model could not honour, said on the message itself."""
+    if not job.notes:
+        return []
+    return [discord.ui.TextDisplay("\n".join(f"-# {note}" for note in job.notes))]
+
+
+def _gallery(job: Job, shown: Sequence[Image], total: int) -> Item:
+    return discord.ui.MediaGallery(
+        *(
+            discord.MediaGalleryItem(
+                f"attachment://{file_name(image)}",
+                description=alt_text(job.request.prompt, image.index, total, job.request.style),
+            )
+            for image in shown
+        )
+    )
+
+
+def _vote_rows(shown: Sequence[Image], votes: Mapping[int, int]) -> list[Row]:
+    buttons = [
+        PressButton(
+            Press(Action.VOTE, (image.id,)),
+            label=f"{image.index + 1} · {votes.get(image.id, 0)}",
+            emoji="👍",
+        )
+        for image in shown
+    ]
+    return [Row(*buttons[i : i + 4]) for i in range(0, len(buttons), 4)]
+
+
+def _button_row(job: Job, has_pictures: bool, may_remix: bool) -> Row:
+    number = (job.id,)
+    buttons = [PressButton(Press(Action.AGAIN, number), label="Again", emoji="🔁")]
+    if may_remix and has_pictures:
+        buttons.append(PressButton(Press(Action.REMIX, number), label="Remix", emoji="🎨"))
+    buttons.append(PressButton(Press(Action.DETAILS, number), label="Details", emoji="🔎"))
+    if has_pictures:
+        buttons.append(
+            PressButton(
+                Press(Action.DELETE, number), label="Delete", style=discord.ButtonStyle.danger
+            )
+        )
+    return Row(*buttons)
+
+
+def _view(items: Sequence[Item], colour: discord.Colour) -> discord.ui.LayoutView:
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(discord.ui.Container(*items, accent_colour=colour))
+    return view
+
+
+def queued_status(place: int, wait_s: float) -> str:
+    """Return the line of a waiting job: its place and an estimate from measured costs."""
+    if place <= 1:
+        return f"Next in line · {duration(wait_s)}"
+    return f"Waiting · place {place} · {duration(wait_s)}"
+
+
+def drawing_status(step: int, num_inference_steps: int) -> str:
+    """Return the line of a running job with a bar of ten."""
+    share = step / num_inference_steps
+    bar = "▰" * round(10 * share) + "▱" * (10 - round(10 * share))
+    return f"Drawing {bar} {share:.0%}"
+
+
+def stamp(moment: dt.datetime) -> str:
+    """Return a time as Discord shows it, in the reader's own zone."""
+    return discord.utils.format_dt(moment, "f")

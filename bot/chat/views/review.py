@@ -1,0 +1,254 @@
+"""The moderators' buttons and forms: turn the log's pages, open a record, act on it; and reports."""
+
+import asyncio
+import io
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import discord
+
+from bot.chat.delivery import Unreachable
+from bot.chat.failures import DISCORD_ERRORS, Refused
+from bot.chat.views.press import (
+    Action,
+    Form,
+    FormHandler,
+    Interaction,
+    Press,
+    PressButton,
+    PressHandler,
+)
+from bot.chat.views.record import DONE, action_lines, json_name, numbers_of, page_view, record_view
+from bot.chat.views.result import file_name
+from bot.messages import mention, plain
+from bot.studio.actors import Actor, actor_of
+from bot.studio.records import Record, find_page, read_record
+from bot.studio.searches import Search, search_of
+from bot.studio.studio import Studio
+from generation.work.jobs import Image, Job
+from storage.errors import NotFound
+from storage.moderation import Action as ModerationAction
+
+log = logging.getLogger(__name__)
+
+MAX_REASON = 300
+TITLES = {
+    Action.MOD_TAKE_DOWN: "Take down these pictures",
+    Action.MOD_RESTORE: "Show these pictures again",
+    Action.MOD_SUSPEND: "Keep this member from drawing here",
+    Action.MOD_LIFT: "Let this member draw here again",
+    Action.MOD_CLOSE: "Close the open reports",
+    Action.REPORT: "Report to this server's moderators",
+}
+
+
+# Reading
+
+
+async def send_page(interaction: Interaction, search: Search) -> None:
+    """Answer a command with the newest page of a search."""
+    page = await find_page(interaction.client.studio, await actor_of(interaction), search, 0)
+    await interaction.response.send_message(
+        view=page_view(search, 0, page),
+        ephemeral=True,
+        allowed_mentions=discord.AllowedMentions.none(),
+    )
+
+
+async def turn_page(interaction: Interaction, press: Press) -> None:
+    """Show another page of the log."""
+    search, before_id = search_of(press)
+    actor = await actor_of(interaction)
+    page = await find_page(interaction.client.studio, actor, search, before_id)
+    await interaction.response.edit_message(view=page_view(search, before_id, page))
+
+
+async def open_record(interaction: Interaction, press: Press) -> None:
+    """Show one whole record to the moderator who pressed."""
+    await send_record(interaction, press.numbers[0])
+
+
+async def send_record(interaction: Interaction, job_id: int) -> None:
+    """Answer a command or button with the whole record of a job."""
+    studio = interaction.client.studio
+    record = await read_record(studio, await actor_of(interaction), job_id)
+    # Sending up to eight pictures may take longer than the three seconds an answer may.
+    await interaction.response.defer(ephemeral=True, thinking=True)
+    await _show_record(interaction, studio, record)
+
+
+async def _show_record(interaction: Interaction, studio: Studio, record: Record) -> None:
+    files, attached = [], []
+    for image in record.images:
+        if (content := await _content(studio, image)) is not None:
+            files.append(discord.File(io.BytesIO(content), file_name(image)))
+            attached.append(image)
+    whole = io.BytesIO(record.to_json().encode())
+    files.append(discord.File(whole, json_name(record.job)))
+    await interaction.edit_original_response(
+        view=record_view(record, attached),
+        attachments=files,
+        allowed_mentions=discord.AllowedMentions.none(),
+    )
+
+
+async def _content(studio: Studio, image: Image) -> bytes | None:
+    """Return a picture's file, also of one taken down; None once it was deleted."""
+    if image.removed_at is not None:
+        return None
+    try:
+        return await asyncio.to_thread(studio.store.files.read, image.sha256)
+    except NotFound:
+        log.warning("picture_missing", extra={"image_id": image.id, "sha256": image.sha256})
+        return None
+
+
+# Acting
+
+
+async def ask_reason(interaction: Interaction, press: Press) -> None:
+    """Ask a moderator why, before anything is done."""
+    job_id = press.numbers[0]
+    await interaction.client.studio.oversight.record_of(await actor_of(interaction), job_id)
+    await send_form(interaction, press.action, job_id)
+
+
+async def send_form(interaction: Interaction, action: Action, job_id: int) -> None:
+    """Answer with a form that asks for a reason."""
+    reason: discord.ui.TextInput[Any] = discord.ui.TextInput(
+        style=discord.TextStyle.paragraph,
+        custom_id="reason",
+        min_length=1,
+        max_length=MAX_REASON,
+        required=True,
+    )
+    form = Form(
+        Press(action, (job_id, interaction.id)),
+        title=TITLES[action],
+        fields=[discord.ui.Label(text="Reason", component=reason)],
+    )
+    await interaction.response.send_modal(form)
+
+
+async def act(interaction: Interaction, press: Press, values: Mapping[str, str]) -> None:
+    """Do what the form is for, show it everywhere, and confirm it with its audit number."""
+    studio, actor = interaction.client.studio, await actor_of(interaction)
+    job_id, reason = press.numbers[0], _reason(values)
+    entries = await _do(studio, actor, press.action, job_id, reason)
+    await interaction.response.defer()
+    job = await studio.job(job_id)
+    (text,) = action_lines(entries, MAX_REASON)
+    said = [f"{DONE[entries[0].kind]}. Audit {numbers_of(entries)}."]
+    if press.action in {Action.MOD_TAKE_DOWN, Action.MOD_RESTORE}:
+        said += await _refresh(studio, job)
+    said += await announce(
+        interaction, job, f"{text}\n-# Job {job.id}, asked for by {mention(job.member_id)}"
+    )
+    await _show_record(interaction, studio, await read_record(studio, actor, job_id))
+    await interaction.followup.send(
+        " ".join(said), ephemeral=True, allowed_mentions=discord.AllowedMentions.none()
+    )
+
+
+async def _do(
+    studio: Studio, actor: Actor, what: Action, job_id: int, reason: str
+) -> Sequence[ModerationAction]:
+    match what:
+        case Action.MOD_TAKE_DOWN:
+            return await studio.oversight.take_down(actor, job_id, reason)
+        case Action.MOD_RESTORE:
+            return await studio.oversight.restore(actor, job_id, reason)
+        case Action.MOD_SUSPEND:
+            return [await studio.oversight.suspend(actor, job_id, reason)]
+        case Action.MOD_LIFT:
+            return [await studio.oversight.suspend(actor, job_id, reason, lift=True)]
+        case _:
+            return [await studio.oversight.close_reports(actor, job_id, reason)]
+
+
+async def _refresh(studio: Studio, job: Job) -> list[str]:
+    """Draw the public message again; return what the moderator must know if that failed."""
+    try:
+        await studio.delivery.refresh(job)
+    except Unreachable:
+        return ["Its message is gone or out of my reach."]
+    except discord.HTTPException as failure:
+        log.warning("message_not_refreshed", extra={"job_id": job.id, "status": failure.status})
+        return [
+            "But Discord would not let me change its message just now: please delete it by hand, "
+            "or undo this and try again."
+        ]
+    return []
+
+
+async def send_report(interaction: Interaction, press: Press, values: Mapping[str, str]) -> None:
+    """Record a member's report and tell the moderators."""
+    studio, actor = interaction.client.studio, await actor_of(interaction)
+    reason = _reason(values)
+    job = await studio.oversight.report(actor, press.numbers[0], reason)
+    await interaction.response.send_message(
+        "Thank you. The moderators can see your report.", ephemeral=True
+    )
+    text = (
+        f"🚩 **Report** of job {job.id}, asked for by {mention(job.member_id)}\n"
+        f"By {mention(actor.member_id)}: {plain(reason, MAX_REASON)}"
+    )
+    await announce(interaction, job, text)
+
+
+# Telling
+
+
+async def announce(interaction: Interaction, job: Job, text: str) -> list[str]:
+    """Post a line in the server's log channel, with a button to the record.
+
+    Returns:
+        What the moderator must know if it could not be posted; what it tells has happened anyway.
+    """
+    guild = await interaction.client.studio.store.settings.guild(interaction.guild_id)
+    if guild.log_channel_id is None:
+        return []
+    view = discord.ui.LayoutView(timeout=None)
+    view.add_item(discord.ui.TextDisplay(text))
+    opener = PressButton(Press(Action.LOG_OPEN, (job.id,)), label="Open record")
+    view.add_item(discord.ui.ActionRow(opener))
+    channel = interaction.client.get_partial_messageable(
+        guild.log_channel_id, guild_id=interaction.guild_id
+    )
+    try:
+        await channel.send(view=view, allowed_mentions=discord.AllowedMentions.none())
+    except discord.HTTPException as failure:
+        log.warning(
+            "log_channel_unreachable",
+            extra={"channel_id": guild.log_channel_id, "code": failure.code},
+        )
+        why = DISCORD_ERRORS.get(failure.code, "Discord would not take it.")
+        return [f"I could not post this in <#{guild.log_channel_id}>: {why}"]
+    return []
+
+
+def _reason(values: Mapping[str, str]) -> str:
+    reason = values.get("reason", "").strip()
+    if not 1 <= len(reason) <= MAX_REASON:
+        raise Refused(f"Please give a reason of 1 to {MAX_REASON} characters.")
+    return reason
+
+
+PRESSES: dict[Action, PressHandler] = {
+    Action.LOG_PAGE: turn_page,
+    Action.LOG_OPEN: open_record,
+    Action.MOD_TAKE_DOWN: ask_reason,
+    Action.MOD_RESTORE: ask_reason,
+    Action.MOD_SUSPEND: ask_reason,
+    Action.MOD_LIFT: ask_reason,
+    Action.MOD_CLOSE: ask_reason,
+}
+FORMS: dict[Action, FormHandler] = {
+    Action.MOD_TAKE_DOWN: act,
+    Action.MOD_RESTORE: act,
+    Action.MOD_SUSPEND: act,
+    Action.MOD_LIFT: act,
+    Action.MOD_CLOSE: act,
+    Action.REPORT: send_report,
+}

@@ -1,0 +1,1 @@
+"""Text with flags becomes an ask (pure)."""

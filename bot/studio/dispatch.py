@@ -1,0 +1,181 @@
+"""From the queue to the worker: one loop a device, one batch at a time."""
+
+import asyncio
+import itertools
+import logging
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+from bot.chat.delivery import Delivery
+from bot.studio.drawing import Ended, Rendered, draw, interrupted
+from generation.engine.supervisor import Outside, Supervisor
+from generation.work.checkpoints import Checkpoint
+from generation.work.errors import GenerationError
+from generation.work.jobs import Job, JobState
+from generation.work.orders import batch_key
+from generation.work.queue import FairQueue, Ticket
+from generation.work.results import StepDone
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+TOLD = 3  # waiting members who are told their new place when a batch starts
+
+
+class Dispatcher:
+    """Chooses whose turn it is, has it drawn, and sees that the result is shown.
+
+    Args:
+        store: Where jobs are recorded; the queue in memory is rebuilt from it at every start.
+        supervisor: The worker.
+        checkpoints: By name.
+        delivery: Shows what happens.
+        outside: How a wait for something outside this program is declared.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        supervisor: Supervisor,
+        checkpoints: Mapping[str, Checkpoint],
+        delivery: Delivery,
+        outside: Outside,
+    ) -> None:
+        self._store = store
+        self._supervisor = supervisor
+        self._checkpoints = checkpoints
+        self._delivery = delivery
+        self._outside = outside
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.queue = FairQueue()
+        self.running: dict[int, Job] = {}
+
+    async def recover(self) -> None:
+        """Take up what an earlier life of the bot left behind."""
+        for job in await self._store.jobs.in_states({JobState.RUNNING}):
+            again = await interrupted(self._store, job)
+            log.info("job_interrupted", extra={"job_id": job.id, "state": again.state.value})
+            if again.state.is_final:
+                self._in_background(self._delivery.show_ended(again))
+        for job in await self._store.jobs.in_states({JobState.QUEUED}):
+            await self.push(job)
+        for job in await self._store.jobs.in_states({JobState.RENDERED}):
+            self._in_background(self._delivery.post(job))
+
+    async def push(self, job: Job) -> None:
+        """Put a queued job in line."""
+        self.queue.push(await self._ticket(job))
+        self._wake.set()
+
+    async def estimate(self, job: Job) -> tuple[int, float]:
+        """Return the place a job has, or would have, in line and the seconds until it is drawn."""
+        ticket = await self._ticket(job)
+        is_new = job.id not in self.queue
+        if is_new:
+            self.queue.push(ticket)
+        try:
+            ahead_s = self.queue.wait_s(job.id)
+            place = self.queue.place(job.id)
+        finally:
+            if is_new:
+                self.queue.remove(job.id)
+        drawing_s = sum(running.cost_s for running in self.running.values())
+        return place, drawing_s + ahead_s + job.cost_s
+
+    async def cancel(self, job: Job) -> None:
+        """Take a job out of the line, or stop it at its next step."""
+        if self.queue.remove(job.id) is None and job.id in self.running:
+            await self._supervisor.cancel(job.id)
+
+    async def run(self) -> None:
+        """Draw for ever; ends only by cancellation."""
+        await self._warm_up()
+        loaded_model = None
+        while True:
+            batch = self.queue.next_batch(
+                loaded_model=loaded_model,
+                running=Counter(job.member_id for job in self.running.values()),
+                max_images=self._supervisor.max_images,
+            )
+            if not batch:
+                await self._outside(self._wake.wait(), "a job to draw")
+                self._wake.clear()
+                continue
+            loaded_model = batch[0].model
+            jobs = [await self._store.jobs.get(ticket.job_id) for ticket in batch]
+            await self._draw([job for job in jobs if job.state is JobState.QUEUED])
+
+    async def close(self) -> None:
+        """Stop what still runs in the background; rendered jobs are posted at the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _warm_up(self) -> None:
+        """Load the first model before anybody asks."""
+        try:
+            await self._supervisor.start()
+        except GenerationError:
+            log.exception("worker_not_started")  # each job tries again, and says what failed
+
+    async def _draw(self, jobs: Sequence[Job]) -> None:
+        self.running = {job.id: job for job in jobs}
+        log.info("drawing", extra={"jobs": sorted(self.running)})
+        self._in_background(self._tell_waiting())
+        try:
+            async for event in draw(self._store, self._supervisor, jobs):
+                match event:
+                    case StepDone():
+                        job = self.running[event.job_id]
+                        self._in_background(self._delivery.show_progress(job, event))
+                    case Rendered(job):
+                        del self.running[job.id]
+                        log.info("rendered", extra={"job_id": job.id, "elapsed_s": job.elapsed_s})
+                        self._in_background(self._delivery.post(job))
+                    case Ended(job):
+                        del self.running[job.id]
+                        await self._after_end(job)
+        finally:
+            self.running = {}
+
+    async def _tell_waiting(self) -> None:
+        """Tell the next few in line how far they have come."""
+        for ticket in list(itertools.islice(self.queue.in_order(), TOLD)):
+            job = await self._store.jobs.get(ticket.job_id)
+            if job.id in self.queue:
+                await self._delivery.show_place(job, *await self.estimate(job))
+
+    async def _after_end(self, job: Job) -> None:
+        log.info("ended", extra={"job_id": job.id, "state": job.state.value})
+        if job.state is JobState.QUEUED:  # its worker died: once more, and alone
+            self.queue.requeue(await self._ticket(job))
+        else:
+            self._in_background(self._delivery.show_ended(job))
+
+    async def _ticket(self, job: Job) -> Ticket:
+        guild = await self._store.settings.guild(job.place.guild_id)
+        checkpoint = self._checkpoints.get(job.request.model)
+        key = batch_key(job.request, checkpoint) if checkpoint else job.request.model
+        return Ticket(
+            job_id=job.id,
+            member_id=job.member_id,
+            guild_id=job.place.guild_id,
+            cost_s=job.cost_s,
+            # A job that may have killed a worker is drawn alone, so it takes nobody with it.
+            batch_key=f"{key}/alone-{job.id}" if job.attempts else key,
+            model=job.request.model,
+            num_images=job.request.num_candidates,
+            max_concurrent=guild.concurrent_jobs_per_member,
+        )
+
+    def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("delivery_failed", exc_info=error)

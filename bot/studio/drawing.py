@@ -1,0 +1,197 @@
+"""From queued jobs to recorded pictures: the part of the way that the terminal shares.
+
+Order matters: a picture is written and synced before the row that names it commits, so a record
+never points at nothing.
+"""
+
+import asyncio
+import dataclasses
+import datetime as dt
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+from bot.messages import unknown_words
+from generation.engine.supervisor import Supervisor
+from generation.work.checkpoints import cost_key
+from generation.work.errors import GenerationError, WorkerCrashed
+from generation.work.jobs import Image, Job, JobState
+from generation.work.orders import Order
+from generation.work.requests import ImageToImage
+from generation.work.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
+from storage.errors import StorageError, TransitionRefused
+from storage.jobs import NewImage
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+MAX_ATTEMPTS = 2
+CRASHED = "The drawing worker stopped twice on this job, so I set it aside."
+NOT_SAVED = "The pictures could not be saved. The operator can see why in the log."
+NO_WORKER = "The model could not be loaded. The operator can see why with `atelier doctor`."
+NO_INIT_IMAGE = "The picture it starts from was removed."
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rendered:
+    """A job's pictures are on disk and in the record."""
+
+    job: Job
+    images: tuple[Image, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ended:
+    """A job ended, or waits again, without pictures; `job.state` says which."""
+
+    job: Job
+
+
+def now() -> dt.datetime:
+    """Return the time, with its zone."""
+    return dt.datetime.now(dt.UTC)
+
+
+async def draw(
+    store: Store, supervisor: Supervisor, jobs: Sequence[Job]
+) -> AsyncIterator[StepDone | Rendered | Ended]:
+    """Draw one compatible batch of queued jobs.
+
+    Args:
+        store: Where jobs and pictures are recorded.
+        supervisor: The worker that draws.
+        jobs: Queued jobs with one batch key.
+
+    Yields:
+        Progress, then exactly one `Rendered` or `Ended` for each job that was still queued.
+    """
+    orders: dict[int, Order] = {}
+    running: dict[int, Job] = {}
+    for job in jobs:
+        match await _take(store, job):
+            case Order() as order:
+                orders[job.id] = order
+                running[job.id] = await store.jobs.get(job.id)
+            case Job() as failed:
+                yield Ended(failed)
+    if not orders:
+        return
+    try:
+        async for event in supervisor.render(list(orders.values())):
+            if isinstance(event, StepDone):
+                yield event
+            else:
+                yield await _close(store, running.pop(event.job_id), event)
+    except GenerationError as error:
+        for job in running.values():
+            yield Ended(await _abandon(store, job, error))
+
+
+async def _abandon(store: Store, job: Job, error: GenerationError) -> Job:
+    """End, or line up again, a running job whose worker died or could not start."""
+    if isinstance(error, WorkerCrashed):
+        log.warning("worker_crashed", extra={"job_id": job.id, "cause": str(error)})
+        return await interrupted(store, job)
+    log.error("worker_unusable", extra={"job_id": job.id, "cause": str(error)})
+    return await store.jobs.move(
+        job.id, expected=JobState.RUNNING, to=JobState.FAILED, now=now(), reason=NO_WORKER
+    )
+
+
+async def _take(store: Store, job: Job) -> Order | Job | None:
+    """Move a queued job to running.
+
+    Returns:
+        Its order; the failed job if what it starts from is gone; None if it was cancelled while it
+        waited.
+    """
+    try:
+        image_png = None
+        if isinstance(job.request, ImageToImage):
+            image_png = await asyncio.to_thread(store.files.read, job.request.image)
+        await store.jobs.move(job.id, expected=JobState.QUEUED, to=JobState.RUNNING, now=now())
+    except TransitionRefused:
+        return None
+    except StorageError:
+        return await store.jobs.move(
+            job.id, expected=JobState.QUEUED, to=JobState.FAILED, now=now(), reason=NO_INIT_IMAGE
+        )
+    return Order(job.id, job.request, image_png)
+
+
+async def interrupted(store: Store, job: Job) -> Job:
+    """Start an interrupted job again, once more at most; then fail it with a message.
+
+    Args:
+        store: Where jobs are recorded.
+        job: A running job whose worker or bot died.
+    """
+    if job.attempts < MAX_ATTEMPTS:
+        return await store.jobs.move(
+            job.id, expected=JobState.RUNNING, to=JobState.QUEUED, now=now()
+        )
+    return await store.jobs.move(
+        job.id, expected=JobState.RUNNING, to=JobState.FAILED, now=now(), reason=CRASHED
+    )
+
+
+async def _close(
+    store: Store, job: Job, event: ImagesDone | OrderFailed | OrderCancelled
+) -> Rendered | Ended:
+    if isinstance(event, ImagesDone):
+        return await _record(store, job, event)
+    return Ended(await _end(store, job, event))
+
+
+async def _record(store: Store, job: Job, done: ImagesDone) -> Rendered | Ended:
+    new = []
+    for image in done.images:
+        try:
+            sha256 = await asyncio.to_thread(store.files.write, image.png)
+        except OSError:  # a full or broken disk
+            log.exception("picture_not_saved", extra={"job_id": job.id})
+            return Ended(
+                await store.jobs.move(
+                    job.id,
+                    expected=JobState.RUNNING,
+                    to=JobState.FAILED,
+                    now=now(),
+                    reason=NOT_SAVED,
+                )
+            )
+        new.append(
+            NewImage(
+                index=image.index,
+                seed=image.seed,
+                sha256=sha256,
+                width=image.width,
+                height=image.height,
+            )
+        )
+    job, images = await store.jobs.record_rendered(
+        job.id,
+        images=new,
+        fingerprint=done.fingerprint.to_json(),
+        elapsed_s=done.elapsed_s,
+        now=now(),
+        # Drawn again, a job brings its notes along.
+        notes=tuple(dict.fromkeys([*job.notes, *unknown_words(job.request.model, done.unknown)])),
+    )
+    await _learn_cost(store, cost_key(job.request), done.elapsed_s / job.request.num_candidates)
+    return Rendered(job, images)
+
+
+async def _learn_cost(store: Store, key: str, measured_s: float) -> None:
+    """Move the remembered cost a fifth of the way to what was just measured."""
+    remembered_s = (await store.costs.get()).get(key, measured_s)
+    await store.costs.save(key, remembered_s + 0.2 * (measured_s - remembered_s))
+
+
+async def _end(store: Store, job: Job, event: OrderFailed | OrderCancelled) -> Job:
+    if isinstance(event, OrderCancelled):
+        state, reason = JobState.CANCELLED, job.reason
+    else:
+        state, reason = JobState.FAILED, event.message
+        log.warning("drawing_failed", extra={"job_id": job.id, "kind": event.kind})
+    return await store.jobs.move(
+        job.id, expected=JobState.RUNNING, to=state, now=now(), reason=reason
+    )

@@ -1,0 +1,424 @@
+"""The one story: consent -> policy -> record -> queue -> render -> record -> deliver.
+
+Commands and buttons call these methods and never touch SQL or tensors. Each method checks its own
+rights from what the interaction says *now*, so a permission lost between click and action counts.
+"""
+
+import asyncio
+import dataclasses
+import datetime as dt
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+
+from bot.chat.delivery import Delivery
+from bot.chat.failures import Gone, Refused
+from bot.grammar.flags import BY_SPELLING
+from bot.grammar.prompts import CONFIRM_ABOVE, Resolved, choose_model, parse_jobs, resolve
+from bot.messages import CONSENT
+from bot.studio.actors import Actor
+from bot.studio.dispatch import Dispatcher
+from bot.studio.drawing import now
+from bot.studio.oversight import Oversight
+from generation.work.checkpoints import Checkpoint, estimate_cost_s
+from generation.work.jobs import Image, Job, JobState, Place
+from generation.work.requests import MAX_SEED
+from storage.consent import Scope
+from storage.errors import TransitionRefused
+from storage.moderation import ActionKind
+from storage.settings import GuildSettings
+from storage.store import Store
+
+HELD_LIFE = dt.timedelta(minutes=15)
+CANCELLABLE = frozenset({JobState.HELD, JobState.QUEUED, JobState.RUNNING})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What someone asks for.
+
+    Args:
+        text: The prompt with its flags, as typed; slash options are flags at its end.
+        channel_id: Where the result will stand.
+        num_images: Chosen number, or None for the default.
+        image_png: A decoded picture to start from, or None.
+        parent: The image this is remixed from, or None.
+    """
+
+    text: str
+    channel_id: int
+    num_images: int | None = None
+    image_png: bytes | None = None
+    parent: Image | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Submission:
+    """Recorded jobs and what stands between them and the queue."""
+
+    jobs: tuple[Job, ...]
+    needs_consent: bool
+    needs_confirmation: bool
+
+
+class Studio:
+    """Everything a command or a button can do.
+
+    Args:
+        store: What is remembered.
+        checkpoints: What can draw, by name.
+        default_model: Name of the checkpoint for prompts that name none.
+        jobs_waiting_per_server: Cap on held, queued and running jobs of one server.
+        max_upload_bytes: Largest picture accepted from a member.
+        upload_hosts: Whose files are fetched.
+        dispatcher: The line and the worker.
+        delivery: The messages.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        checkpoints: Mapping[str, Checkpoint],
+        *,
+        default_model: str,
+        jobs_waiting_per_server: int,
+        max_upload_bytes: int,
+        upload_hosts: Collection[str],
+        dispatcher: Dispatcher,
+        delivery: Delivery,
+    ) -> None:
+        self.store = store
+        self.checkpoints = checkpoints
+        self.default_model = default_model
+        self.max_upload_bytes = max_upload_bytes
+        self.upload_hosts = upload_hosts
+        self.oversight = Oversight(store)
+        self.dispatcher = dispatcher
+        self.delivery = delivery
+        self._jobs_waiting_per_server = jobs_waiting_per_server
+
+    # Asking
+
+    async def submit(self, actor: Actor, ask: Ask) -> Submission:
+        """Check, resolve and record what someone asks for.
+
+        A job that needs an answer first is held; the others are queued in the record, and stand in
+        line once `line_up` is called, after their message was sent.
+
+        Args:
+            actor: Who asks.
+            ask: For what.
+
+        Returns:
+            The jobs, and which question comes first.
+
+        Raises:
+            PromptError: The text is not in the grammar.
+            InvalidRequest: A value is out of its range.
+            Refused: A rule or a limit says no.
+        """
+        guild = await self.store.settings.guild(actor.guild_id)
+        await self._check_policy(actor, ask.channel_id, guild)
+        if ask.parent is not None:
+            await self.check_remix(actor, ask.parent)
+        resolved = await self._resolve(actor, ask, guild)
+        return await self._record(actor, guild, ask, resolved)
+
+    async def again(self, actor: Actor, job_id: int, channel_id: int) -> Submission:
+        """Record the same request with new seeds.
+
+        Raises:
+            Gone: The job is not in the record, or what it started from was removed.
+            Refused: A rule or a limit says no.
+        """
+        job = await self.job(job_id)
+        parent = None if job.parent_image_id is None else await self.image(job.parent_image_id)
+        ask = Ask(text=job.typed, channel_id=channel_id, parent=parent)
+        guild = await self.store.settings.guild(actor.guild_id)
+        await self._check_policy(actor, channel_id, guild)
+        if parent is not None:
+            await self.check_remix(actor, parent)
+        request = dataclasses.replace(job.request, seed=secrets.randbelow(MAX_SEED + 1))
+        return await self._record(actor, guild, ask, [Resolved(request, job.notes)])
+
+    def confirmed(self, jobs: Sequence[Job]) -> Submission:
+        """Return held jobs whose owner has just answered about consent."""
+        return Submission(
+            tuple(jobs), needs_consent=False, needs_confirmation=len(jobs) > CONFIRM_ABOVE
+        )
+
+    async def held(self, actor: Actor, first_id: int, last_id: int) -> tuple[Job, ...]:
+        """Return the actor's own held jobs in a range of ids.
+
+        Raises:
+            Gone: There are none any more.
+        """
+        candidates = await self.store.jobs.in_states({JobState.HELD})
+        jobs = tuple(
+            job
+            for job in candidates
+            if first_id <= job.id <= last_id and job.member_id == actor.member_id
+        )
+        if not jobs:
+            raise Gone("That request is no longer waiting. Please send the command again.")
+        return jobs
+
+    async def claim(self, jobs: Sequence[Job]) -> tuple[Job, ...]:
+        """Queue held jobs in the record, so that a second click finds nothing left to queue.
+
+        Raises:
+            TransitionRefused: Somebody was faster.
+        """
+        return tuple(
+            [
+                await self.store.jobs.move(
+                    job.id, expected=JobState.HELD, to=JobState.QUEUED, now=now()
+                )
+                if job.state is JobState.HELD
+                else job
+                for job in jobs
+            ]
+        )
+
+    async def line_up(self, jobs: Sequence[Job]) -> None:
+        """Put queued jobs in line; the first messages stand by now, the delivery sends the rest."""
+        for job in jobs:
+            fresh = await self.job(job.id)
+            if fresh.state is JobState.QUEUED:  # or cancelled meanwhile
+                await self.dispatcher.push(fresh)
+
+    async def dismiss(self, jobs: Sequence[Job], reason: str) -> None:
+        """Cancel held jobs that nobody wants any more."""
+        for job in jobs:
+            await self.store.jobs.move(
+                job.id, expected=JobState.HELD, to=JobState.CANCELLED, now=now(), reason=reason
+            )
+
+    async def drop_unanswered(self, member_id: int | None = None) -> None:
+        """Cancel held jobs whose question was never answered."""
+        for job in await self.store.jobs.in_states({JobState.HELD}):
+            is_theirs = member_id is None or job.member_id == member_id
+            if is_theirs and now() - job.created_at > HELD_LIFE:
+                await self.dismiss([job], "The question before it was not answered.")
+
+    async def check_remix(self, actor: Actor, parent: Image) -> None:
+        """Check that the actor may start from this picture.
+
+        Raises:
+            Gone: It was removed.
+            Refused: Its owner has not agreed to remixes.
+        """
+        if not parent.is_shown:
+            raise Gone("That picture was removed, so it cannot be remixed.")
+        job = await self.job(parent.job_id)
+        if job.member_id == actor.member_id:
+            return
+        consent = await self.store.consents.current(job.member_id) or {}
+        if not consent.get(Scope.REMIX, False):
+            raise Refused("Whoever made this picture has not agreed to remixes.")
+
+    async def _record(
+        self, actor: Actor, guild: GuildSettings, ask: Ask, resolved: Sequence[Resolved]
+    ) -> Submission:
+        await self._check_limits(actor, guild, len(resolved))
+        consent = await self.store.consents.current(actor.member_id)
+        needs_confirmation = len(resolved) > CONFIRM_ABOVE
+        is_held = consent is None or needs_confirmation
+        costs = await self.store.costs.get()
+        jobs = [
+            await self.store.jobs.add(
+                member_id=actor.member_id,
+                place=Place(guild_id=actor.guild_id, channel_id=ask.channel_id),
+                typed=ask.text.encode(errors="replace").decode(),  # half a character is no text
+                request=each.request,
+                cost_s=estimate_cost_s(each.request, costs),
+                state=JobState.HELD if is_held else JobState.QUEUED,
+                notes=each.notes,
+                parent_image_id=ask.parent.id if ask.parent else None,
+                now=now(),
+            )
+            for each in resolved
+        ]
+        return Submission(tuple(jobs), consent is None, needs_confirmation)
+
+    async def _check_policy(self, actor: Actor, channel_id: int, guild: GuildSettings) -> None:
+        if actor.guild_id is not None and await self.store.moderation.is_suspended(
+            actor.guild_id, actor.member_id
+        ):
+            raise Refused("A moderator has suspended you from drawing here. Ask them about it.")
+        allowed = guild.allowed_channel_ids
+        if allowed and channel_id not in allowed:
+            channels = ", ".join(f"<#{allowed_id}>" for allowed_id in allowed[:5])
+            raise Refused(f"Pictures are drawn in {channels} on this server.")
+
+    async def _resolve(self, actor: Actor, ask: Ask, guild: GuildSettings) -> list[Resolved]:
+        own = await self.store.settings.member(actor.member_id)
+        # A default of one's own is no demand, so a smaller server simply draws fewer.
+        own_images = min(own.num_images or guild.images_per_job, guild.images_per_job)
+        wanted = ask.num_images or own_images
+        if wanted > guild.images_per_job:
+            raise Refused(f"This server draws at most {guild.images_per_job} images a job.")
+        image = await self._init_image(ask)
+        own_aspect = BY_SPELLING["ar"].read(own.aspect) if own.aspect else None
+        models = (own.model, guild.default_model, self.default_model)
+        default = next(name for name in models if name and name in self.checkpoints)
+        resolved = []
+        for typed in parse_jobs(ask.text):
+            parsed = dataclasses.replace(typed, aspect=typed.aspect or own_aspect)
+            checkpoint = choose_model(parsed.model, self.checkpoints, default, parsed=parsed)
+            styles = (own.style, guild.default_style, checkpoint.default_style)
+            resolved.append(
+                resolve(
+                    parsed,
+                    checkpoint=checkpoint,
+                    seed=secrets.randbelow(MAX_SEED + 1) if parsed.seed is None else parsed.seed,
+                    num_images=wanted,
+                    usual_images=guild.images_per_job,
+                    negative_prompt=own.negative_prompt or "",
+                    image=image,
+                    default_style=next((s for s in styles if s in checkpoint.styles), None),
+                )
+            )
+        return resolved
+
+    async def _init_image(self, ask: Ask) -> str | None:
+        if ask.image_png is not None:
+            return await asyncio.to_thread(self.store.files.write, ask.image_png)
+        return ask.parent.sha256 if ask.parent else None
+
+    async def _check_limits(self, actor: Actor, guild: GuildSettings, new: int) -> None:
+        await self.drop_unanswered(actor.member_id)
+        waiting = await self.store.jobs.waiting_of(actor.member_id, actor.guild_id)
+        if waiting + new > guild.jobs_waiting_per_member:
+            raise Refused(
+                f"You have {waiting} jobs waiting here and asked for {new} more; this server "
+                f"allows {guild.jobs_waiting_per_member} a member. Try again when some are done."
+            )
+        in_server = await self.store.jobs.waiting_in(actor.guild_id)
+        if in_server + new > self._jobs_waiting_per_server:
+            raise Refused("This server's line is full. Please try again in a few minutes.")
+
+    # Acting on a job
+
+    async def job(self, job_id: int) -> Job:
+        """Return a job.
+
+        Raises:
+            Gone: It is not in the record.
+        """
+        job = await self.store.jobs.find(job_id)
+        if job is None:
+            raise Gone("That picture is no longer in my record.")
+        return job
+
+    async def image(self, image_id: int) -> Image:
+        """Return an image that people may see.
+
+        Raises:
+            Gone: It was removed or taken down.
+            NotFound: There never was one.
+        """
+        image = await self.store.images.get(image_id)
+        if not image.is_shown:
+            raise Gone("That picture was removed.")
+        return image
+
+    async def vote(self, actor: Actor, image_id: int) -> Job:
+        """Give or take back the actor's vote.
+
+        Raises:
+            Refused: It is the actor's own picture.
+            Gone: The picture was removed.
+        """
+        image = await self.image(image_id)
+        job = await self.job(image.job_id)
+        if job.member_id == actor.member_id:
+            raise Refused("That is your own picture; votes come from others.")
+        await self.store.votes.toggle(image_id, actor.member_id, now())
+        return job
+
+    async def cancel(self, actor: Actor, job_id: int) -> Job:
+        """Cancel a job that waits (at once) or draws (at its next step).
+
+        Returns:
+            The job: cancelled, or still running until the step ends.
+
+        Raises:
+            NotYours: The actor is neither owner nor moderator.
+            Refused: It has already ended.
+        """
+        job = await self.job(job_id)
+        actor.require_owner_of(job)
+        if job.state not in CANCELLABLE:
+            raise Refused(f"Job {job.id} is already {job.state.value}; there is nothing to cancel.")
+        if job.member_id != actor.member_id:
+            await self.store.moderation.record(
+                ActionKind.CANCEL,
+                guild_id=actor.guild_id,
+                moderator_id=actor.member_id,
+                reason="cancelled with the button",
+                now=now(),
+                member_id=job.member_id,
+                job_id=job.id,
+            )
+        await self.dispatcher.cancel(job)
+        try:
+            return await self.store.jobs.move(
+                job.id,
+                expected=CANCELLABLE - {JobState.RUNNING},
+                to=JobState.CANCELLED,
+                now=now(),
+                reason=_by(actor, job),
+            )
+        except TransitionRefused:
+            return await self.job(job_id)
+
+    async def delete(self, actor: Actor, job_id: int) -> Job:
+        """Remove a job's pictures and their files; the record stays.
+
+        Raises:
+            NotYours: The actor is neither owner nor moderator.
+        """
+        job = await self.job(job_id)
+        actor.require_owner_of(job)
+        for image in await self.store.images.of_job(job_id):
+            await self.store.images.remove(image.id, now())
+            if not await self.store.images.is_file_used(image.sha256):
+                await asyncio.to_thread(self.store.files.remove, image.sha256)
+        await self.store.moderation.record(
+            ActionKind.DELETE,
+            guild_id=actor.guild_id,
+            moderator_id=actor.member_id,
+            reason=_by(actor, job),
+            now=now(),
+            member_id=job.member_id,
+            job_id=job.id,
+        )
+        return await self.job(job_id)
+
+    # Consent
+
+    async def answer_consent(
+        self, actor: Actor, answers: Mapping[Scope, bool], interaction_id: int
+    ) -> None:
+        """Append the member's answers to the three questions."""
+        await self.store.consents.append(
+            actor.member_id,
+            answers,
+            text_version=CONSENT.version,
+            text_sha256=CONSENT.sha256,
+            interaction_id=interaction_id,
+            now=now(),
+        )
+
+    def known_styles(self, model: str | None = None) -> Collection[str]:
+        """Return the style names of one checkpoint, or of all."""
+        chosen = (
+            [self.checkpoints[model]]
+            if model is not None and model in self.checkpoints
+            else self.checkpoints.values()
+        )
+        return sorted({style for checkpoint in chosen for style in checkpoint.styles})
+
+
+def _by(actor: Actor, job: Job) -> str:
+    return "by its owner" if actor.member_id == job.member_id else "by a moderator"

@@ -1,0 +1,299 @@
+"""Messages between the bot and its worker, as length-prefixed frames on a pipe.
+
+    frame  = length of header (4 bytes, big-endian) | header (JSON) | blobs, one after the other
+    header = {"type": ..., "blobs": [length, ...], fields ...}
+
+Pictures travel as blobs and so are never re-encoded. Decoding does no I/O and takes the bytes in
+whatever pieces the pipe delivers, so a cancelled read loses nothing. Standard library only.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from generation.work import requests
+from generation.work.checkpoints import Checkpoint
+from generation.work.errors import InvalidRequest
+from generation.work.orders import Order, WorkerReady
+from generation.work.results import (
+    DrawnImage,
+    EngineFingerprint,
+    ImagesDone,
+    OrderCancelled,
+    OrderFailed,
+    StepDone,
+    UnknownWord,
+    WorkerEvent,
+)
+
+MAX_HEADER_BYTES = 4 * 2**20
+MAX_BLOB_BYTES = 64 * 2**20  # a 4096 px square of noise is 48 MiB
+MAX_BLOBS = 256
+LENGTH_BYTES = 4
+
+
+class WireError(Exception):
+    """The other side sent something that is not a frame of ours."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setup:
+    """The first message to a worker: what it may draw with, and where.
+
+    Args:
+        checkpoints: All it may load; it loads the first before it says that it is ready.
+        device: As `generation.engine.device.choose` takes it.
+        dtype: As `generation.engine.device.choose` takes it.
+        threads: CPU cores to use; 0 for all.
+        previews: Whether slow models should send previews.
+        delay_s: How long to wait before starting: the back-off after crashes. The worker waits
+            rather than the bot, so that the bot's event loop needs no clock for it.
+    """
+
+    checkpoints: tuple[Checkpoint, ...]
+    device: str
+    dtype: str
+    threads: int
+    previews: bool
+    delay_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Draw:
+    """Draw these orders together; `batch` comes back with every event."""
+
+    batch: int
+    orders: tuple[Order, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop this job of this batch at its next step."""
+
+    batch: int
+    job_id: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StartFailed:
+    """The worker could not start; `kind` is a class name from `generation.work.errors`."""
+
+    kind: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loading:
+    """The worker loads another checkpoint for this batch first, which may take a while."""
+
+    batch: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loaded:
+    """The checkpoint for this batch is loaded; from here on it draws."""
+
+    batch: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Happened:
+    """Something happened to a job of this batch."""
+
+    batch: int
+    event: WorkerEvent
+
+
+Message = Setup | Draw | Cancel | WorkerReady | StartFailed | Loading | Loaded | Happened
+Frame = tuple[dict[str, Any], Sequence[bytes]]
+
+
+def encode(message: Message) -> bytes:
+    """Return the frame of a message; `Decoder` is its inverse.
+
+    Raises:
+        WireError: It is larger than a frame may be.
+    """
+    fields, blobs = _to_frame(message)
+    if len(blobs) > MAX_BLOBS or any(len(blob) > MAX_BLOB_BYTES for blob in blobs):
+        raise WireError(f"{type(message).__name__} carries too much")
+    header = {**fields, "blobs": [len(blob) for blob in blobs]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    if len(text) > MAX_HEADER_BYTES:
+        raise WireError(f"header of {type(message).__name__} has {len(text)} bytes")
+    return b"".join((len(text).to_bytes(LENGTH_BYTES), text, *blobs))
+
+
+class Decoder:
+    """Turns the bytes of a pipe, in any pieces, into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._header: dict[str, Any] | None = None
+        self._needed = LENGTH_BYTES
+
+    def feed(self, piece: bytes) -> Iterator[Message]:
+        """Take in the next bytes and yield every message that is complete by now.
+
+        Raises:
+            WireError: They do not make frames of ours; nothing after them can be read.
+        """
+        self._buffer += piece
+        while len(self._buffer) >= self._needed:
+            if self._header is None:
+                if self._needed == LENGTH_BYTES:
+                    length = int.from_bytes(self._buffer[:LENGTH_BYTES])
+                    if not 0 < length <= MAX_HEADER_BYTES:
+                        raise WireError(f"a header of {length} bytes was announced")
+                    self._needed = LENGTH_BYTES + length
+                    continue
+                self._header = _parse_header(bytes(self._buffer[LENGTH_BYTES : self._needed]))
+                del self._buffer[: self._needed]
+                self._needed = sum(self._header["blobs"])
+                continue
+            yield self._take_message()
+
+    def _take_message(self) -> Message:
+        header, start = dict(self._header or {}), 0
+        blobs = []
+        for length in header.pop("blobs"):
+            blobs.append(bytes(self._buffer[start : start + length]))
+            start += length
+        del self._buffer[:start]
+        self._header, self._needed = None, LENGTH_BYTES
+        try:
+            return _from_frame(header, blobs)
+        except (
+            InvalidRequest,
+            KeyError,
+            TypeError,
+            ValueError,
+            IndexError,
+            AttributeError,
+        ) as error:
+            raise WireError(f"{header.get('type')!r} is not a message") from error
+
+
+def _parse_header(text: bytes) -> dict[str, Any]:
+    try:
+        header: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise WireError("a header is not JSON") from error
+    lengths = header.get("blobs") if isinstance(header, dict) else None
+    if not isinstance(lengths, list) or len(lengths) > MAX_BLOBS:
+        raise WireError("a header announces no list of blobs")
+    if not all(type(length) is int and 0 <= length <= MAX_BLOB_BYTES for length in lengths):
+        raise WireError("a blob is too large")
+    return header
+
+
+def _to_frame(message: Message) -> Frame:
+    fields: dict[str, Any] = {"type": type(message).__name__}
+    match message:
+        case Setup():
+            rest = {name: getattr(message, name) for name in _SETUP_FIELDS}
+            listed = [_checkpoint_to_json(checkpoint) for checkpoint in message.checkpoints]
+            return {**fields, **rest, "checkpoints": listed}, ()
+        case Draw(batch, orders):
+            listed = [
+                {"job_id": order.job_id, "request": requests.to_json(order.request)}
+                for order in orders
+            ]
+            # An absent picture is an empty blob: no PNG is empty.
+            return {**fields, "batch": batch, "orders": listed}, [
+                order.image_png or b"" for order in orders
+            ]
+        case WorkerReady(device, dtype, fingerprint, max_images):
+            rest = {"device": device, "dtype": dtype, "max_images": max_images}
+            return {**fields, **rest, "fingerprint": dict(fingerprint.fields)}, ()
+        case Happened(batch, event):
+            event_fields, blobs = _event_to_frame(event)
+            return {**fields, "batch": batch, "event": event_fields}, blobs
+        case Cancel() | StartFailed() | Loading() | Loaded():
+            return {**fields, **dataclasses.asdict(message)}, ()
+
+
+def _from_frame(fields: dict[str, Any], blobs: Sequence[bytes]) -> Message:
+    match fields.pop("type"):
+        case "Setup":
+            listed = fields.pop("checkpoints")
+            return Setup(checkpoints=tuple(map(_checkpoint_from_json, listed)), **fields)
+        case "Draw":
+            orders = tuple(
+                Order(order["job_id"], requests.from_json(order["request"]), blob or None)
+                for order, blob in zip(fields["orders"], blobs, strict=True)
+            )
+            return Draw(fields["batch"], orders)
+        case "WorkerReady":
+            fingerprint = EngineFingerprint(fields.pop("fingerprint"))
+            return WorkerReady(fingerprint=fingerprint, **fields)
+        case "Happened":
+            return Happened(fields["batch"], _event_from_frame(fields["event"], blobs))
+        case "Cancel":
+            return Cancel(**fields)
+        case "StartFailed":
+            return StartFailed(**fields)
+        case "Loading":
+            return Loading(**fields)
+        case "Loaded":
+            return Loaded(**fields)
+        case name:
+            raise WireError(f"unknown type of message: {name!r}")
+
+
+def _event_to_frame(event: WorkerEvent) -> Frame:
+    fields: dict[str, Any] = {"type": type(event).__name__, "job_id": event.job_id}
+    match event:
+        case StepDone(_, step, num_inference_steps, preview):
+            fields |= {"step": step, "num_inference_steps": num_inference_steps}
+            return fields, () if preview is None else (preview,)
+        case ImagesDone(_, images, fingerprint, elapsed_s, unknown):
+            fields |= {"fingerprint": dict(fingerprint.fields), "elapsed_s": elapsed_s}
+            fields["unknown"] = [[found.word, found.near] for found in unknown]
+            fields["images"] = [
+                {name: getattr(image, name) for name in _IMAGE_FIELDS} for image in images
+            ]
+            return fields, [image.png for image in images]
+        case OrderFailed(_, kind, reason):
+            return {**fields, "kind": kind, "message": reason}, ()
+        case OrderCancelled():
+            return fields, ()
+
+
+def _event_from_frame(fields: Mapping[str, Any], blobs: Sequence[bytes]) -> WorkerEvent:
+    job_id = fields["job_id"]
+    match fields["type"]:
+        case "StepDone":
+            preview = blobs[0] if blobs else None
+            return StepDone(job_id, fields["step"], fields["num_inference_steps"], preview)
+        case "ImagesDone":
+            images = tuple(
+                DrawnImage(**image, png=png)
+                for image, png in zip(fields["images"], blobs, strict=True)
+            )
+            fingerprint = EngineFingerprint(fields["fingerprint"])
+            unknown = tuple(UnknownWord(word, tuple(near)) for word, near in fields["unknown"])
+            return ImagesDone(job_id, images, fingerprint, fields["elapsed_s"], unknown)
+        case "OrderFailed":
+            return OrderFailed(job_id, fields["kind"], fields["message"])
+        case "OrderCancelled":
+            return OrderCancelled(job_id)
+        case name:
+            raise WireError(f"unknown type of event: {name!r}")
+
+
+def _checkpoint_to_json(checkpoint: Checkpoint) -> dict[str, Any]:
+    fields = {field.name: getattr(checkpoint, field.name) for field in _CHECKPOINT_FIELDS}
+    mappings = {name: dict(value) for name, value in fields.items() if isinstance(value, Mapping)}
+    return {**fields, **mappings, "honours": sorted(checkpoint.honours)}
+
+
+def _checkpoint_from_json(fields: Mapping[str, Any]) -> Checkpoint:
+    plain = {**fields, "honours": frozenset(fields["honours"])}
+    return Checkpoint(**{**plain, "vocabulary": tuple(fields["vocabulary"])})
+
+
+_CHECKPOINT_FIELDS = dataclasses.fields(Checkpoint)
+_SETUP_FIELDS = ("device", "dtype", "threads", "previews", "delay_s")
+_IMAGE_FIELDS = ("index", "seed", "width", "height")

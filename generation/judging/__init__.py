@@ -1,0 +1,1 @@
+"""Pictures looked at: by a scorer, by a guarded decoder, by people on a sheet."""

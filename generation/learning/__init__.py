@@ -1,0 +1,1 @@
+"""All that makes and judges checkpoints; not needed to draw."""

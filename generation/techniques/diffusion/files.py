@@ -1,0 +1,85 @@
+"""A checkpoint's files, checked before anything heavy is imported: standard library only.
+
+Pinned, verified, safetensors only. A damaged checkpoint is told in milliseconds.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from generation.judging.scorer import files as scorer_files
+from generation.work import checkpoints
+from generation.work.checkpoints import Checkpoint
+from generation.work.errors import CheckpointCorrupt
+
+PINNED_REVISION_LENGTH = 40  # a full commit; branch and tag names can move
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Check that a checkpoint is pinned and its files and its scorer's are the recorded ones.
+
+    A folder without any recorded hash is the operator's own and taken as it is; its hashes still
+    go into the fingerprint.
+
+    Raises:
+        CheckpointCorrupt: It is not pinned, not a diffusers folder, differs from its record, or
+            holds weights that the record says nothing about.
+    """
+    if checkpoint.scorer:
+        scorer_files.check(Path(checkpoint.scorer))
+    if not is_local(checkpoint):
+        if not is_pinned(checkpoint.revision):
+            source, revision = checkpoint.source, checkpoint.revision
+            raise CheckpointCorrupt(f"{source} must be pinned to a full commit, not {revision!r}")
+        return
+    folder = Path(checkpoint.source)
+    checkpoints.verify(folder, checkpoint.sha256)
+    if not (folder / "model_index.json").is_file():
+        raise CheckpointCorrupt(f"{folder} is not a diffusers folder: no model_index.json")
+    found = {path.relative_to(folder).as_posix() for path in _weights(folder)}
+    if checkpoint.sha256 and (unknown := sorted(found - checkpoint.sha256.keys())):
+        raise CheckpointCorrupt(f"{folder} has no recorded hash for {', '.join(unknown)}")
+
+
+def is_local(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint is a folder rather than a pinned hub id."""
+    return not checkpoint.revision or Path(checkpoint.source).is_dir()
+
+
+def is_pinned(revision: str | None) -> bool:
+    """Return whether a hub revision can never mean other files: a full commit hash."""
+    return (
+        revision is not None
+        and len(revision) == PINNED_REVISION_LENGTH
+        and set(revision) <= set("0123456789abcdef")
+    )
+
+
+def weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return relative file to SHA-256 of every weight file in the checkpoint's folder.
+
+    A hub's commit pins its files, so those are named by the revision alone.
+    """
+    if checkpoint.sha256 or not is_local(checkpoint):
+        return dict(checkpoint.sha256)
+    folder = Path(checkpoint.source)
+    hashes = {}
+    for path in sorted(_weights(folder)):
+        with path.open("rb") as file:
+            name = path.relative_to(folder).as_posix()
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
+
+
+def go_offline(all_checkpoints: Iterable[Checkpoint]) -> None:
+    """Keep the hub's client off the network if nothing comes from a hub.
+
+    Must come before that client is imported; it reads this once.
+    """
+    if all(map(is_local, all_checkpoints)):
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def _weights(folder: Path) -> Iterable[Path]:
+    return folder.rglob("*.safetensors")

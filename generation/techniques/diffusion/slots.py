@@ -1,0 +1,279 @@
+"""Our own denoising loop for the Stable Diffusion 1 class, built around slots.
+
+One slot is one picture: its latents, its own scheduler object, its place in the schedule. Each
+turn of the loop moves every slot one step on, in micro-batches of a fixed size that are padded
+with dummies, so that no picture depends on who shares its forward pass. Slots are independent of
+each other and may join at any step boundary. Everything else is diffusers' own: encoding the
+prompt, the schedulers, the autoencoder, the image processor.
+"""
+
+import copy
+import io
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+
+from generation.engine import engine
+from generation.engine.device import DeviceChoice
+from generation.techniques.diffusion.prompts import PromptEncoder
+from generation.techniques.diffusion.slot import Slot, batched, by_order, timesteps_of
+from generation.work.checkpoints import Checkpoint
+from generation.work.errors import OutOfMemory
+from generation.work.orders import Order
+from generation.work.requests import ImageToImage
+from generation.work.results import (
+    DrawnImage,
+    EngineFingerprint,
+    ImagesDone,
+    OrderCancelled,
+    StepDone,
+)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Slots:
+    """The technique of checkpoints that a `StableDiffusionPipeline` can hold.
+
+    Args:
+        checkpoint: Which.
+        choice: Where and how to draw.
+        pipeline: Loaded, on its device.
+        fingerprint: Of this combination.
+        previews: Whether slow steps come with a preview.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        choice: DeviceChoice,
+        pipeline: StableDiffusionPipeline,
+        fingerprint: EngineFingerprint,
+        *,
+        previews: bool,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self._pipeline = pipeline
+        self._device = torch.device(choice.device)
+        self._dtype = pipeline.unet.dtype
+        self._micro_batch = choice.micro_batch(checkpoint.width, checkpoint.height)
+        self._lanes = choice.lanes
+        self._pool = ThreadPoolExecutor(choice.lanes, thread_name_prefix="lane")
+        self._fingerprint = fingerprint
+        self._previews = previews
+        self._encoder = PromptEncoder(checkpoint, self._encode)
+
+    @property
+    def max_images(self) -> int:
+        """Pictures that are drawn at once."""
+        return self._micro_batch * self._lanes
+
+    @property
+    def fingerprint(self) -> EngineFingerprint:
+        """Everything outside the request that its pictures' bits depend on."""
+        return EngineFingerprint(
+            {**self._fingerprint.fields, "micro_batch": str(self._micro_batch)}
+        )
+
+    def halve_batch(self) -> bool:
+        """Draw fewer pictures at once from now on; return whether that was possible."""
+        if self._micro_batch == 1 or self._device.type != "cuda":
+            return False
+        self._micro_batch //= 2
+        torch.cuda.empty_cache()
+        return True
+
+    def draw(
+        self,
+        orders: Sequence[Order],
+        report: engine.Report,
+        is_cancelled: engine.IsCancelled,
+    ) -> None:
+        """Draw the orders together; see `engine.Technique`."""
+        try:
+            with torch.inference_mode():
+                self._draw(orders, report, is_cancelled)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory("the device has no room for pictures of this size") from error
+
+    def _draw(
+        self, orders: Sequence[Order], report: engine.Report, is_cancelled: engine.IsCancelled
+    ) -> None:
+        started_at_s = time.monotonic()
+        active = [slot for order in orders for slot in self.slots_of(order)]
+        all_images = len(active)
+        while active:
+            for job_id in sorted({slot.order.job_id for slot in active}):
+                if is_cancelled(job_id):
+                    active = [slot for slot in active if slot.order.job_id != job_id]
+                    report(OrderCancelled(job_id))
+            step_at_s = time.monotonic()
+            self.step(active)
+            self._report_steps(active, report, time.monotonic() - step_at_s)
+            done = [slot for slot in active if slot.is_done]
+            active = [slot for slot in active if not slot.is_done]
+            images = self._finish(done)
+            for order, drawn in by_order(done, images):
+                elapsed_s = time.monotonic() - started_at_s
+                share_s = elapsed_s * len(drawn) / all_images
+                report(ImagesDone(order.job_id, drawn, self.fingerprint, share_s))
+
+    def slots_of(self, order: Order) -> list[Slot]:
+        """Return one slot for each picture of an order."""
+        request = order.request
+        prompt_embeds = self._encoder.prompt_embeds(request)
+        negative = None
+        if request.guidance_scale > 1:
+            negative = self._encoder.negative_prompt_embeds(request)
+        slots = []
+        for index in range(request.num_candidates):
+            scheduler = copy.deepcopy(self._pipeline.scheduler)
+            generator = torch.Generator("cpu").manual_seed(request.seed_of(index))
+            timesteps = timesteps_of(scheduler, request, self._device)
+            latents = self._first_latents(order, scheduler, timesteps, generator)
+            slots.append(
+                Slot(
+                    order,
+                    index,
+                    latents,
+                    scheduler,
+                    timesteps,
+                    generator,
+                    prompt_embeds,
+                    negative,
+                )
+            )
+        return slots
+
+    def step(self, slots: Sequence[Slot]) -> None:
+        """Move every slot one step on: one forward pass for each micro-batch, in all lanes."""
+        self._in_lanes(self._step_batch, list(batched(slots, self._micro_batch)))
+
+    def _step_batch(self, slots: Sequence[Slot]) -> None:
+        predictions = self._predict(slots)
+        for slot, prediction in zip(slots, predictions.split(1), strict=True):
+            timestep = slot.timesteps[slot.position]
+            extra = self._pipeline.prepare_extra_step_kwargs(slot.generator, eta=0.0)
+            slot.latents = slot.scheduler.step(
+                prediction, timestep, slot.latents, **extra, return_dict=False
+            )[0]
+            slot.position += 1
+
+    def _predict(self, slots: Sequence[Slot]) -> torch.Tensor:
+        """Return the denoiser's guided predictions in float32, one a slot."""
+        padding = [slots[-1]] * (self._micro_batch - len(slots))
+        padded = [*slots, *padding]
+        timesteps = torch.stack([slot.timesteps[slot.position] for slot in padded])
+        scaled = [
+            slot.scheduler.scale_model_input(slot.latents, slot.timesteps[slot.position])
+            for slot in padded
+        ]
+        latents = torch.cat(scaled).to(self._dtype)
+        prompt_embeds = torch.cat([slot.prompt_embeds for slot in padded])
+        negative = [
+            s.negative_prompt_embeds for s in padded if s.negative_prompt_embeds is not None
+        ]
+        if negative:
+            latents, timesteps = latents.repeat(2, 1, 1, 1), timesteps.repeat(2)
+            prompt_embeds = torch.cat([*negative, prompt_embeds])
+        output = self._pipeline.unet(
+            latents,
+            timesteps,
+            encoder_hidden_states=prompt_embeds.to(self._dtype),
+            return_dict=False,
+        )[0].float()
+        if not negative:
+            return output[: len(slots)]
+        uncond, text = output.chunk(2)
+        scale = torch.tensor([slot.order.request.guidance_scale for slot in slots])
+        scale = scale.view(-1, 1, 1, 1).to(self._device)
+        count = len(slots)
+        return uncond[:count] + scale * (text[:count] - uncond[:count])
+
+    def _finish(self, slots: Sequence[Slot]) -> list[DrawnImage]:
+        """Return the slots' pictures, each decoded and encoded on its own."""
+        return self._in_lanes(self._finish_one, slots)
+
+    def _finish_one(self, slot: Slot) -> DrawnImage:
+        request = slot.order.request
+        png = engine.encode_png(self._decode(slot.latents))
+        return DrawnImage(
+            slot.index, request.seed_of(slot.index), request.width, request.height, png
+        )
+
+    def _decode(self, latents: torch.Tensor) -> Image.Image:
+        vae = self._pipeline.vae
+        scaled = (latents / vae.config.scaling_factor).to(vae.dtype)
+        pixels = vae.decode(scaled, return_dict=False)[0]
+        image: Image.Image = self._pipeline.image_processor.postprocess(pixels.float())[0]
+        return image
+
+    def _encode(self, text: str) -> torch.Tensor:
+        embeds: torch.Tensor = self._pipeline.encode_prompt(
+            text,
+            self._device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=False,
+        )[0]
+        return embeds
+
+    def _first_latents(
+        self,
+        order: Order,
+        scheduler: Any,
+        timesteps: torch.Tensor,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        """Return what a slot starts from: noise, or a noised picture.
+
+        Source: diffusers, `prepare_latents` of `StableDiffusionPipeline` and of
+        `StableDiffusionImg2ImgPipeline`; same order of draws from the generator.
+        """
+        request, pipeline = order.request, self._pipeline
+        factor = pipeline.vae_scale_factor
+        channels = pipeline.unet.config.in_channels
+        shape = (1, channels, request.height // factor, request.width // factor)
+        if not isinstance(request, ImageToImage) or order.image_png is None:
+            noise = randn_tensor(shape, generator, self._device, torch.float32)
+            first: torch.Tensor = noise * scheduler.init_noise_sigma
+            return first
+        with Image.open(io.BytesIO(order.image_png), formats=("PNG",)) as opened:
+            image = engine.fit(opened.convert("RGB"), request.width, request.height)
+        pixels = pipeline.image_processor.preprocess(image).to(self._device, pipeline.vae.dtype)
+        encoded = pipeline.vae.encode(pixels)
+        if hasattr(encoded, "latent_dist"):
+            latents = encoded.latent_dist.sample(generator)
+        else:
+            latents = encoded.latents
+        latents = latents.float() * pipeline.vae.config.scaling_factor
+        noise = randn_tensor(latents.shape, generator, self._device, torch.float32)
+        noised: torch.Tensor = scheduler.add_noise(latents, noise, timesteps[:1])
+        return noised
+
+    def _report_steps(self, slots: Sequence[Slot], report: engine.Report, step_s: float) -> None:
+        for slot in slots:
+            if slot.index == 0:
+                order = slot.scheduler.order
+                step, steps = -(-slot.position // order), -(-len(slot.timesteps) // order)
+                preview = None
+                if self._previews and step_s > engine.PREVIEW_FROM_S and not slot.is_done:
+                    preview = engine.encode_preview(self._decode(slot.latents))
+                report(StepDone(slot.order.job_id, step, steps, preview))
+
+    def _in_lanes(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """Return `work` of each item, in order; several lanes work at the same time."""
+        if len(items) <= 1 or self._lanes == 1:
+            return [work(item) for item in items]
+
+        def infer(item: T) -> R:
+            with torch.inference_mode():  # holds for one thread only
+                return work(item)
+
+        return list(self._pool.map(infer, items))

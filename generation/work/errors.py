@@ -1,0 +1,55 @@
+"""What can go wrong while drawing.
+
+GenerationError
+├── InvalidRequest        a field is out of its range; the person can change it
+├── ImageRefused          an uploaded file is not a picture we accept; the person can change it
+├── UnknownCheckpoint     no checkpoint of that name is configured
+├── CheckpointCorrupt     a weight file is missing or its SHA-256 is not the recorded one
+├── DrawingFailed         one job could not be drawn; the worker lives on
+│   └── OutOfMemory       the device had no room for it
+└── WorkerCrashed         the worker process died; its jobs may be started again
+"""
+
+
+class GenerationError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class InvalidRequest(GenerationError):
+    """A request field lies outside its range.
+
+    Args:
+        field: Name of the field, as in `generation.work.requests`.
+        value: What was given.
+        allowed: The allowed range, in words.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field} must be {allowed}, not {value!r}")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class ImageRefused(GenerationError):
+    """An uploaded file was not accepted; the message is one sentence for the uploader."""
+
+
+class UnknownCheckpoint(GenerationError):
+    """No checkpoint of this name is configured."""
+
+
+class CheckpointCorrupt(GenerationError):
+    """A weight file is missing or differs from its recorded SHA-256."""
+
+
+class DrawingFailed(GenerationError):
+    """One job could not be drawn."""
+
+
+class OutOfMemory(DrawingFailed):
+    """The device had no room for this job."""
+
+
+class WorkerCrashed(GenerationError):
+    """The worker process died while it held jobs."""

@@ -1,0 +1,134 @@
+"""What comes back from a drawing: images, progress, and on which engine they were made."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EngineFingerprint:
+    """Everything outside the request that a picture's bits depend on.
+
+    Two redraws on equal fingerprints are bit-identical; that is promised and tested.
+
+    Args:
+        fields: Names to values: versions, device, cpu capability, dtype, micro-batch, threads,
+            scheduler, weight hashes.
+    """
+
+    fields: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the sorted fields, 64 hex digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the fields as canonical JSON."""
+        return json.dumps(dict(self.fields), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "EngineFingerprint":
+        """Return the fingerprint that `to_json` wrote."""
+        return cls(json.loads(text))
+
+    def differences(self, other: "EngineFingerprint") -> dict[str, tuple[str, str]]:
+        """Return the fields that differ, as name to (own value, other's value)."""
+        names = sorted({*self.fields, *other.fields})
+        pairs = {name: (self.fields.get(name, ""), other.fields.get(name, "")) for name in names}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DrawnImage:
+    """One finished picture.
+
+    Args:
+        index: Its place in the job, from 0: the best first if the best were picked, otherwise in
+            the order of the seeds.
+        seed: The seed that draws it alone.
+        width: In pixels.
+        height: In pixels.
+        png: The encoded file.
+    """
+
+    index: int
+    seed: int
+    width: int
+    height: int
+    png: bytes
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, 64 hex digits."""
+        return hashlib.sha256(self.png).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepDone:
+    """One denoising step of one job is done.
+
+    Args:
+        job_id: Whose.
+        step: Steps done, 1 to `num_inference_steps`.
+        num_inference_steps: Steps in all.
+        preview: A small PNG of the first image so far, or None.
+    """
+
+    job_id: int
+    step: int
+    num_inference_steps: int
+    preview: bytes | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UnknownWord:
+    """A word of a prompt that the checkpoint cannot know.
+
+    Args:
+        word: As it was typed: letters only, or one emoji.
+        near: Entries of the checkpoint's vocabulary that come nearest, the nearest first: letters,
+            digits, spaces, hyphens and apostrophes only. May be empty.
+    """
+
+    word: str
+    near: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImagesDone:
+    """A job is drawn.
+
+    Args:
+        job_id: Whose.
+        images: In order of their index.
+        fingerprint: The engine that drew them.
+        elapsed_s: Device seconds the job is charged for (its share of a shared batch).
+        unknown: Words of its prompt that the checkpoint cannot know.
+    """
+
+    job_id: int
+    images: tuple[DrawnImage, ...]
+    fingerprint: EngineFingerprint
+    elapsed_s: float
+    unknown: tuple[UnknownWord, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OrderFailed:
+    """A job could not be drawn; `kind` is a class name from `generation.work.errors`."""
+
+    job_id: int
+    kind: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OrderCancelled:
+    """A job stopped at a step because it was cancelled."""
+
+    job_id: int
+
+
+WorkerEvent = StepDone | ImagesDone | OrderFailed | OrderCancelled

@@ -1,0 +1,150 @@
+"""Frames between the bot and its worker: decoding is the inverse of encoding, however cut."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from generation.engine import wire
+from generation.work.checkpoints import ABILITIES, PATTERN, Checkpoint
+from generation.work.orders import Order, WorkerReady
+from generation.work.requests import MAX_SEED, ImageToImage, TextToImage, WeightedPrompt
+from generation.work.results import (
+    DrawnImage,
+    EngineFingerprint,
+    ImagesDone,
+    OrderCancelled,
+    OrderFailed,
+    StepDone,
+    UnknownWord,
+)
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
+WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(str.strip)
+COUNT = st.integers(0, 2**40)
+FILE = st.binary(min_size=1, max_size=200)
+FINGERPRINT = st.builds(EngineFingerprint, st.dictionaries(TEXT, TEXT, max_size=4))
+PROMPTS = st.lists(
+    st.builds(WeightedPrompt, WORDS, st.floats(0.01, 100)), min_size=1, max_size=3
+).map(tuple)
+REQUEST_FIELDS = {
+    "prompts": PROMPTS,
+    "model": TEXT,
+    "seed": st.integers(0, MAX_SEED),
+    "width": st.integers(2, 512).map(lambda n: 8 * n),
+    "height": st.integers(2, 512).map(lambda n: 8 * n),
+    "num_inference_steps": st.integers(1, 150),
+    "guidance_scale": st.floats(1, 30),
+    "negative_prompt": TEXT,
+    "style": st.none() | TEXT,
+    "num_images": st.integers(1, 5),
+    "num_spare": st.integers(0, 3),
+}
+DIGEST = st.text("0123456789abcdef", min_size=64, max_size=64)
+REQUEST = st.builds(TextToImage, **REQUEST_FIELDS) | st.builds(
+    ImageToImage, **REQUEST_FIELDS, image=DIGEST, strength=st.floats(0.01, 1)
+)
+ONE_WORD = TEXT.filter(lambda text: text.split() == [text])
+CHECKPOINT = st.builds(
+    Checkpoint,
+    name=st.text(string.ascii_letters, min_size=1),
+    title=TEXT,
+    family=st.sampled_from(["slots", "pipeline", "pattern"]),
+    source=TEXT,
+    width=st.just(64),
+    height=st.just(128),
+    num_inference_steps=st.integers(1, 150),
+    guidance_scale=st.floats(1, 30),
+    revision=st.none() | TEXT,
+    styles=st.dictionaries(ONE_WORD, TEXT.map(lambda text: text + "{prompt}"), max_size=3),
+    vocabulary=st.lists(TEXT, max_size=3).map(tuple),
+    honours=st.frozensets(st.sampled_from(sorted(ABILITIES))),
+    sha256=st.dictionaries(TEXT, DIGEST, max_size=3),
+    text_encoder=TEXT,
+)
+IMAGE = st.builds(DrawnImage, COUNT, COUNT, COUNT, COUNT, FILE)
+UNKNOWN = st.builds(UnknownWord, TEXT, st.lists(TEXT, max_size=3).map(tuple))
+EVENT = (
+    st.builds(StepDone, COUNT, COUNT, COUNT, st.none() | FILE)
+    | st.builds(
+        ImagesDone,
+        COUNT,
+        st.lists(IMAGE, max_size=4).map(tuple),
+        FINGERPRINT,
+        st.floats(0, 1e6),
+        st.lists(UNKNOWN, max_size=3).map(tuple),
+    )
+    | st.builds(OrderFailed, COUNT, TEXT, TEXT)
+    | st.builds(OrderCancelled, COUNT)
+)
+MESSAGE = (
+    st.builds(
+        wire.Setup,
+        checkpoints=st.lists(CHECKPOINT, max_size=3).map(tuple),
+        device=TEXT,
+        dtype=TEXT,
+        threads=COUNT,
+        previews=st.booleans(),
+        delay_s=st.floats(0, 30),
+    )
+    | st.builds(
+        wire.Draw,
+        COUNT,
+        st.lists(st.builds(Order, COUNT, REQUEST, st.none() | FILE), max_size=3).map(tuple),
+    )
+    | st.builds(wire.Cancel, COUNT, COUNT)
+    | st.builds(WorkerReady, TEXT, TEXT, FINGERPRINT, COUNT)
+    | st.builds(wire.StartFailed, TEXT, TEXT)
+    | st.builds(wire.Loading, COUNT)
+    | st.builds(wire.Loaded, COUNT)
+    | st.builds(wire.Happened, COUNT, EVENT)
+)
+
+
+@given(messages=st.lists(MESSAGE, max_size=4), cuts=st.lists(st.integers(1, 500), max_size=20))
+def test_decoding_is_the_inverse_of_encoding_however_the_pipe_cuts(messages, cuts):
+    rest = b"".join(map(wire.encode, messages))
+    decoder, decoded = wire.Decoder(), []
+    for cut in cuts:
+        decoded += decoder.feed(rest[:cut])
+        rest = rest[cut:]
+    decoded += decoder.feed(rest)
+    assert decoded == messages
+
+
+@given(noise=st.binary(max_size=300))
+def test_noise_is_refused_or_waits_for_more_and_never_anything_else(noise):
+    try:
+        list(wire.Decoder().feed(noise))
+    except wire.WireError:
+        return
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        (wire.MAX_HEADER_BYTES + 1).to_bytes(4),
+        b"\0\0\0\0",
+        b"\0\0\0\x04abcd",
+        b"\0\0\0\x02[]",
+        b'\0\0\0\x0f{"blobs": [-1]}',
+        b'\0\0\0\x18{"blobs": [999999999999]}'[:28],
+        b'\0\0\0\x1a{"type":"Spell","blobs":[]}',
+        b'\0\0\0\x1b{"type":"Cancel","blobs":[]}',
+    ],
+)
+def test_a_frame_that_is_not_ours_is_refused(frame):
+    with pytest.raises(wire.WireError):
+        list(wire.Decoder().feed(frame + b" " * 8))
+
+
+def test_a_picture_too_large_for_a_frame_is_refused_before_it_is_sent():
+    image = DrawnImage(0, 0, 8, 8, bytes(wire.MAX_BLOB_BYTES + 1))
+    with pytest.raises(wire.WireError):
+        wire.encode(wire.Happened(1, ImagesDone(1, (image,), EngineFingerprint({}), 0.0)))
+
+
+def test_every_field_of_a_checkpoint_crosses_the_pipe():
+    setup = wire.Setup((PATTERN,), "cpu", "auto", 0, previews=True, delay_s=0.0)
+    assert list(wire.Decoder().feed(wire.encode(setup))) == [setup]

@@ -1,0 +1,166 @@
+"""Only pinned, verified safetensors are loaded, and the fingerprint names all of them."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from generation.engine.device import DeviceChoice
+from generation.techniques.diffusion import loading
+from generation.work.checkpoints import EMBEDDED, EMBEDDED_SCORER, read_checkpoint
+from generation.work.errors import CheckpointCorrupt
+from generation.work.orders import Order
+from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.results import ImagesDone
+
+# diffusers' schedulers hand tensors to numpy in a way that numpy 2 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+CHOICE = DeviceChoice("cpu", "float32", 1, "test")
+
+
+@pytest.fixture
+def copied(saved, tmp_path):
+    """A checkpoint of its own folder with every weight file's hash on record."""
+    source = saved("sd15")
+    folder = tmp_path / "copy"
+    shutil.copytree(source.source, folder)
+    weights = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.safetensors")}
+    sha256 = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in weights.items()}
+    return dataclasses.replace(source, source=str(folder), sha256=sha256)
+
+
+def load(checkpoint):
+    return loading.load(checkpoint, CHOICE, previews=False)
+
+
+def test_every_weight_file_is_named_in_the_fingerprint(copied):
+    fields = load(copied).fingerprint.fields
+    assert len(copied.sha256) == 3
+    assert {f"sha256:{name}": digest for name, digest in copied.sha256.items()}.items() <= (
+        fields.items()
+    )
+    unrecorded = dataclasses.replace(copied, sha256={})
+    assert load(unrecorded).fingerprint == load(copied).fingerprint
+
+
+def test_the_scorer_that_picks_is_named_in_the_fingerprint(copied):
+    judged = load(dataclasses.replace(copied, scorer=str(EMBEDDED_SCORER)))
+    (name,) = judged.fingerprint.differences(load(copied).fingerprint)
+    assert name.startswith("sha256:scorer:")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"dtype": "bfloat16"}, "dtype"),
+        ({"threads": 8}, "threads"),
+    ],
+)
+def test_what_changes_the_bits_changes_the_fingerprint(copied, change, field):
+    other = loading.load(copied, dataclasses.replace(CHOICE, **change), previews=False)
+    torch.set_num_threads(1)
+    assert set(load(copied).fingerprint.differences(other.fingerprint)) == {field}
+
+
+def test_a_changed_weight_file_is_refused(copied):
+    path = Path(copied.source) / next(iter(copied.sha256))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointCorrupt, match="differs"):
+        load(copied)
+
+
+def test_a_weight_file_without_a_recorded_hash_is_refused(copied):
+    name = next(iter(copied.sha256))
+    sha256 = {key: value for key, value in copied.sha256.items() if key != name}
+    with pytest.raises(CheckpointCorrupt, match="no recorded hash"):
+        load(dataclasses.replace(copied, sha256=sha256))
+
+
+def test_pickled_weights_are_never_read(copied):
+    for path in Path(copied.source).rglob("*.safetensors"):
+        torch.save({}, path.with_suffix(".bin"))
+        path.unlink()
+    with pytest.raises(CheckpointCorrupt):
+        load(dataclasses.replace(copied, sha256={}))
+
+
+@pytest.mark.parametrize("part", ["_class_name", "unet"])
+def test_code_in_a_checkpoint_is_never_run(copied, part):
+    folder = Path(copied.source)
+    ran = folder / "ran"
+    code = f"import pathlib; pathlib.Path({str(ran)!r}).touch()\nclass Evil: pass\n"
+    for place in (folder, folder / "unet"):
+        (place / "evil.py").write_text(code)
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, part: ["evil", "Evil"]}))
+    with pytest.raises(CheckpointCorrupt):
+        load(copied)
+    assert not ran.exists()
+
+
+def test_a_checkpoint_of_another_class_does_not_pass_for_slots(saved):
+    with pytest.raises(CheckpointCorrupt, match="StableDiffusionXLPipeline"):
+        load(dataclasses.replace(saved("sdxl"), family="slots"))
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "abcdef1", "A" * 40, ""])
+def test_a_hub_checkpoint_without_a_full_commit_is_refused(copied, revision):
+    hub = dataclasses.replace(copied, source="someone/model", revision=revision, sha256={})
+    with pytest.raises(CheckpointCorrupt):
+        load(hub)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(copied, tmp_path):
+    with pytest.raises(CheckpointCorrupt, match="model_index"):
+        load(dataclasses.replace(copied, source=str(tmp_path), sha256={}))
+
+
+def test_a_prompt_that_is_cut_off_is_not_quoted_in_the_log(copied, caplog, capsys):
+    caplog.set_level(logging.DEBUG)
+    request = TextToImage(
+        prompts=(WeightedPrompt("a secret fox " * 20),),
+        model="sd15",
+        seed=1,
+        width=32,
+        height=32,
+        num_inference_steps=1,
+        guidance_scale=1.0,
+        num_images=1,
+    )
+    load(copied).draw([Order(1, request)], lambda event: None, lambda job_id: False)
+    printed = capsys.readouterr()
+    assert "secret" not in printed.out + printed.err + caplog.text
+
+
+def test_the_embedded_checkpoint_draws_the_same_bits_alone_and_in_company():
+    checkpoint = read_checkpoint(EMBEDDED)
+    technique = loading.load(checkpoint, dataclasses.replace(CHOICE, threads=2), previews=False)
+    assert any(name.startswith("sha256:text_encoder") for name in technique.fingerprint.fields)
+    request = TextToImage(
+        prompts=(WeightedPrompt("a red apple"),),
+        model=checkpoint.name,
+        seed=7,
+        width=checkpoint.width,
+        height=checkpoint.height,
+        num_inference_steps=3,
+        guidance_scale=checkpoint.guidance_scale,
+        num_images=4,
+    )
+    mate = dataclasses.replace(request, prompts=(WeightedPrompt("an owl"),), num_images=1)
+
+    def draw(*orders):
+        events = []
+        technique.draw(orders, events.append, lambda job_id: False)
+        return {event.job_id: event.images for event in events if isinstance(event, ImagesDone)}
+
+    whole = draw(Order(1, request))[1]
+    assert draw(Order(1, request.only_seed(request.seed_of(2))))[1][0].png == whole[2].png
+    assert draw(Order(2, mate), Order(1, request))[1] == whole
