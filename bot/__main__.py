@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from bot.exits import HELP, ExitCode, Stop
 from bot.grammar.prompts import PromptError
 from bot.settings import CONFIG_FILE, SettingsRefused
 from bot.terminal import assessment, demo, doctor, imagine, log, reproduce, run, training
-from bot.terminal.exits import HELP, ExitCode, Stop
 from generation.work.errors import GenerationError, ImageRefused, InvalidRequest, UnknownCheckpoint
 from storage.errors import NotFound, StorageError
 

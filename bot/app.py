@@ -48,6 +48,7 @@ async def open_app(settings: Settings, *, outside: Outside = just_wait) -> Async
         stack.push_async_callback(supervisor.stop)
         client = AtelierClient()
         delivery = Delivery(store, client, progress_interval_s=settings.progress_interval_s)
+        client.messages = delivery
         dispatcher = Dispatcher(store, supervisor, known, delivery, outside)
         client.studio = Studio(
             store,
@@ -57,6 +58,5 @@ async def open_app(settings: Settings, *, outside: Outside = just_wait) -> Async
             max_upload_bytes=settings.max_upload_bytes,
             upload_hosts=settings.upload_hosts,
             dispatcher=dispatcher,
-            delivery=delivery,
         )
         yield App(store, supervisor, client.studio, client)

@@ -3,24 +3,17 @@
 import asyncio
 import collections
 import logging
-from collections.abc import Mapping
 
 import discord
 from discord import app_commands
 
+from bot.chat.base import Client, Interaction
 from bot.chat.commands import consent, imagine, information, moderate, preferences
-from bot.chat.failures import Refused, answer
+from bot.chat.failures import answer
+from bot.chat.presses import Press
 from bot.chat.views import asking, picture, review
-from bot.chat.views.press import (
-    Action,
-    FormHandler,
-    Press,
-    PressButton,
-    PressHandler,
-    form_values,
-    guarded,
-)
-from bot.studio.studio import Studio
+from bot.chat.views.press import PressButton, form_values, guarded
+from bot.studio.refusals import Refused
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +21,12 @@ AREAS = (imagine, consent, preferences, information, moderate)
 REMEMBERED_FORMS = 1_000
 
 
-class Tree(app_commands.CommandTree["AtelierClient"]):
+class Tree(app_commands.CommandTree[Client]):
     """The command tree with our error handler: one of the three borders for any exception."""
 
     async def on_error(
         self,
-        interaction: discord.Interaction["AtelierClient"],
+        interaction: Interaction,
         error: app_commands.AppCommandError,
         /,
     ) -> None:
@@ -44,10 +37,8 @@ class Tree(app_commands.CommandTree["AtelierClient"]):
         await answer(interaction, error)
 
 
-class AtelierClient(discord.Client):
+class AtelierClient(Client):
     """Needs no privileged intent: slash commands, buttons and forms only."""
-
-    studio: Studio  # set by `bot.app` before the client starts
 
     def __init__(self) -> None:
         super().__init__(
@@ -59,12 +50,8 @@ class AtelierClient(discord.Client):
         for area in AREAS:
             for command in area.COMMANDS:
                 self.tree.add_command(command)
-        self.presses: Mapping[Action, PressHandler] = {
-            **asking.PRESSES,
-            **picture.PRESSES,
-            **review.PRESSES,
-        }
-        self.forms: Mapping[Action, FormHandler] = {**picture.FORMS, **review.FORMS}
+        self.presses = {**asking.PRESSES, **picture.PRESSES, **review.PRESSES}
+        self.forms = {**picture.FORMS, **review.FORMS}
         self._sent_forms: collections.deque[str] = collections.deque(maxlen=REMEMBERED_FORMS)
         self._drawing: asyncio.Task[None] | None = None
 
@@ -85,7 +72,7 @@ class AtelierClient(discord.Client):
             await self.studio.dispatcher.close()
         await super().close()
 
-    async def on_interaction(self, interaction: discord.Interaction["AtelierClient"]) -> None:
+    async def on_interaction(self, interaction: Interaction) -> None:
         """Hand a sent form to its handler, from whichever life of the bot the form is."""
         if interaction.type is not discord.InteractionType.modal_submit or not interaction.data:
             return

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 
 import discord
 
+from bot.chat.base import EditableMessage
+from bot.chat.presses import Press
 from bot.chat.views import result as views
-from bot.chat.views.press import Press
 from bot.studio.drawing import now
 from generation.work.jobs import Image, Job, JobState, Place
 from generation.work.results import StepDone
@@ -30,9 +31,6 @@ UNREACHABLE = {10003, 10008, 50001, 50013}  # channel gone, message gone, no acc
 TOKEN_DEAD = {10015, 50027}  # unknown webhook, invalid webhook token
 SEARCHED_MESSAGES = 200
 CLOCK_SKEW = dt.timedelta(minutes=1)  # between Discord's clock and ours
-
-# What answering an interaction gives: edited with its token, not with the bot's rights.
-EditableMessage = discord.InteractionMessage | discord.WebhookMessage
 
 
 class Unreachable(Exception):

@@ -1,10 +1,5 @@
 """From an exception to the sentence a person reads.
 
-BotError
-├── Refused            the server's rules, or the member's own limits, say no; says how to go on
-├── NotYours           the button belongs to somebody else
-└── Gone               what the button or command names is no longer there
-
 Three readers, three voices: what a person can fix says how; what passes says when to retry; what
 only the operator can fix apologises with a reference and logs the traceback.
 """
@@ -15,6 +10,7 @@ import discord
 
 from bot.grammar.prompt_text import PromptError
 from bot.messages import plain
+from bot.studio.refusals import BotError
 from generation.work.errors import ImageRefused, InvalidRequest, UnknownCheckpoint
 from storage.errors import NotFound, TransitionRefused
 
@@ -27,25 +23,6 @@ DISCORD_ERRORS = {
     50013: "I lack a permission here: *View Channel*, *Send Messages* and *Attach Files*.",
 }
 ALREADY_ANSWERED = 40060
-
-
-class BotError(Exception):
-    """Base of what this package raises for a person to read."""
-
-
-class Refused(BotError):
-    """The rules of the server, or a limit, say no; the message says how to go on."""
-
-
-class NotYours(BotError):
-    """Only the owner or a moderator may do that."""
-
-    def __init__(self) -> None:
-        super().__init__("Only whoever asked for this picture, or a moderator, can do that.")
-
-
-class Gone(BotError):
-    """What was asked about is no longer there."""
 
 
 def sentence(error: BaseException) -> str | None:

@@ -15,8 +15,8 @@ import simcord
 from rich.console import Console
 
 from bot.app import App, open_app
+from bot.exits import ExitCode, Stop
 from bot.settings import Settings
-from bot.terminal.exits import ExitCode, Stop
 from generation.work.jobs import Job, JobState
 
 log = logging.getLogger(__name__)

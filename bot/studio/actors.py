@@ -1,11 +1,8 @@
-"""Who acts, and what they may do: the permissions Discord states in that very interaction."""
+"""Who acts, and what they may do."""
 
 import dataclasses
 
-import discord
-
-from bot.chat.failures import NotYours, Refused
-from bot.chat.views.press import Interaction
+from bot.studio.refusals import NotYours, Refused
 from generation.work.jobs import Job
 
 
@@ -43,17 +40,3 @@ class Actor:
         here = job.place.guild_id == self.guild_id
         if job.member_id != self.member_id and not (self.is_moderator and here):
             raise NotYours
-
-
-async def actor_of(interaction: Interaction) -> Actor:
-    """Return who acts and what they may do here and now."""
-    guild = await interaction.client.studio.store.settings.guild(interaction.guild_id)
-    user = interaction.user
-    roles = {role.id for role in user.roles} if isinstance(user, discord.Member) else set()
-    has_role = guild.moderator_role_id is not None and guild.moderator_role_id in roles
-    return Actor(
-        member_id=user.id,
-        guild_id=interaction.guild_id,
-        is_moderator=interaction.permissions.manage_messages or has_role,
-        is_owner_of_server=interaction.permissions.manage_guild,
-    )

@@ -8,10 +8,10 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from bot.chat.failures import Refused
 from bot.grammar.flags import BY_SPELLING, near
 from bot.messages import plain
 from bot.studio.actors import Actor
+from bot.studio.refusals import Refused
 from bot.studio.studio import Studio
 from storage.settings import GuildSettings, MemberSettings
 

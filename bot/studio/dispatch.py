@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from bot.chat.delivery import Delivery
 from bot.studio.drawing import Ended, Rendered, draw, interrupted
+from bot.studio.screen import Screen
 from generation.engine.supervisor import Outside, Supervisor
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import GenerationError
@@ -30,7 +30,7 @@ class Dispatcher:
         store: Where jobs are recorded; the queue in memory is rebuilt from it at every start.
         supervisor: The worker.
         checkpoints: By name.
-        delivery: Shows what happens.
+        screen: Shows what happens.
         outside: How a wait for something outside this program is declared.
     """
 
@@ -39,13 +39,13 @@ class Dispatcher:
         store: Store,
         supervisor: Supervisor,
         checkpoints: Mapping[str, Checkpoint],
-        delivery: Delivery,
+        screen: Screen,
         outside: Outside,
     ) -> None:
         self._store = store
         self._supervisor = supervisor
         self._checkpoints = checkpoints
-        self._delivery = delivery
+        self._screen = screen
         self._outside = outside
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -58,11 +58,11 @@ class Dispatcher:
             again = await interrupted(self._store, job)
             log.info("job_interrupted", extra={"job_id": job.id, "state": again.state.value})
             if again.state.is_final:
-                self._in_background(self._delivery.show_ended(again))
+                self._in_background(self._screen.show_ended(again))
         for job in await self._store.jobs.in_states({JobState.QUEUED}):
             await self.push(job)
         for job in await self._store.jobs.in_states({JobState.RENDERED}):
-            self._in_background(self._delivery.post(job))
+            self._in_background(self._screen.post(job))
 
     async def push(self, job: Job) -> None:
         """Put a queued job in line."""
@@ -129,11 +129,11 @@ class Dispatcher:
                 match event:
                     case StepDone():
                         job = self.running[event.job_id]
-                        self._in_background(self._delivery.show_progress(job, event))
+                        self._in_background(self._screen.show_progress(job, event))
                     case Rendered(job):
                         del self.running[job.id]
                         log.info("rendered", extra={"job_id": job.id, "elapsed_s": job.elapsed_s})
-                        self._in_background(self._delivery.post(job))
+                        self._in_background(self._screen.post(job))
                     case Ended(job):
                         del self.running[job.id]
                         await self._after_end(job)
@@ -145,14 +145,14 @@ class Dispatcher:
         for ticket in list(itertools.islice(self.queue.in_order(), TOLD)):
             job = await self._store.jobs.get(ticket.job_id)
             if job.id in self.queue:
-                await self._delivery.show_place(job, *await self.estimate(job))
+                await self._screen.show_place(job, *await self.estimate(job))
 
     async def _after_end(self, job: Job) -> None:
         log.info("ended", extra={"job_id": job.id, "state": job.state.value})
         if job.state is JobState.QUEUED:  # its worker died: once more, and alone
             self.queue.requeue(await self._ticket(job))
         else:
-            self._in_background(self._delivery.show_ended(job))
+            self._in_background(self._screen.show_ended(job))
 
     async def _ticket(self, job: Job) -> Ticket:
         guild = await self._store.settings.guild(job.place.guild_id)

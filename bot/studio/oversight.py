@@ -1,8 +1,8 @@
 """What moderators do: each act has a reason and leaves an audit entry that names who and when."""
 
-from bot.chat.failures import Gone, Refused
 from bot.studio.actors import Actor
 from bot.studio.drawing import now
+from bot.studio.refusals import Gone, Refused
 from generation.work.jobs import Job
 from storage.moderation import Action as ModerationAction
 from storage.moderation import ActionKind

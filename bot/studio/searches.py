@@ -1,18 +1,14 @@
-"""A moderator's search of the log: its filters as typed, and packed into the buttons of its pages.
-
-Nothing is remembered between two pages: the button carries the whole search, so it works after a
-restart and after a month.
-"""
+"""A moderator's search of the log, from its filters as typed."""
 
 import dataclasses
 import datetime as dt
 import re
 
-from bot.chat.failures import Refused
-from bot.chat.views.press import Action, Press
+from bot.studio.refusals import Refused
 from generation.work.jobs import JobState
 
-# With the largest numbers, this much text still fits into the 100 characters of a custom_id.
+# A page's button carries the whole search: with the largest numbers, this much text still fits
+# into the 100 characters of a custom_id.
 MAX_TEXT = 38
 STATES = tuple(JobState)
 UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -39,32 +35,6 @@ class Search:
     text: str = ""
     since: dt.datetime | None = None
     state: JobState | None = None
-
-    def press(self, before_id: int) -> Press:
-        """Return the button of one page; `search_of` is its inverse.
-
-        Args:
-            before_id: The page holds jobs older than this one; 0 for the newest.
-        """
-        numbers = (
-            self.member_id or 0,
-            1 + STATES.index(self.state) if self.state else 0,
-            int(self.since.timestamp()) if self.since else 0,
-            before_id,
-        )
-        return Press(Action.LOG_PAGE, numbers, self.text)
-
-
-def search_of(press: Press) -> tuple[Search, int]:
-    """Return the search and the job before which its page begins, 0 for the newest page."""
-    member_id, state, since_s, before_id = press.numbers
-    search = Search(
-        member_id=member_id or None,
-        text=press.text,
-        since=dt.datetime.fromtimestamp(since_s, dt.UTC) if since_s else None,
-        state=STATES[state - 1] if 0 < state <= len(STATES) else None,
-    )
-    return search, before_id
 
 
 def search_from(

@@ -10,8 +10,6 @@ import datetime as dt
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 
-from bot.chat.delivery import Delivery
-from bot.chat.failures import Gone, Refused
 from bot.grammar.flags import BY_SPELLING
 from bot.grammar.prompts import CONFIRM_ABOVE, Resolved, choose_model, parse_jobs, resolve
 from bot.messages import CONSENT
@@ -19,6 +17,7 @@ from bot.studio.actors import Actor
 from bot.studio.dispatch import Dispatcher
 from bot.studio.drawing import now
 from bot.studio.oversight import Oversight
+from bot.studio.refusals import Gone, Refused
 from generation.work.checkpoints import Checkpoint, estimate_cost_s
 from generation.work.jobs import Image, Job, JobState, Place
 from generation.work.requests import MAX_SEED
@@ -71,7 +70,6 @@ class Studio:
         max_upload_bytes: Largest picture accepted from a member.
         upload_hosts: Whose files are fetched.
         dispatcher: The line and the worker.
-        delivery: The messages.
     """
 
     def __init__(
@@ -84,7 +82,6 @@ class Studio:
         max_upload_bytes: int,
         upload_hosts: Collection[str],
         dispatcher: Dispatcher,
-        delivery: Delivery,
     ) -> None:
         self.store = store
         self.checkpoints = checkpoints
@@ -93,7 +90,6 @@ class Studio:
         self.upload_hosts = upload_hosts
         self.oversight = Oversight(store)
         self.dispatcher = dispatcher
-        self.delivery = delivery
         self._jobs_waiting_per_server = jobs_waiting_per_server
 
     # Asking

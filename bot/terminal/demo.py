@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bot.terminal.exits import ExitCode, Stop
+from bot.exits import ExitCode, Stop
 from bot.terminal.session import settings_of
 
 

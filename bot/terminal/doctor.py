@@ -18,9 +18,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from bot.chat.permissions import invite_link, missing
+from bot.exits import ExitCode
 from bot.models import checkpoints
 from bot.settings import Settings, SettingsRefused, config_path
-from bot.terminal.exits import ExitCode
 from bot.terminal.run import HEARTBEAT, HEARTBEAT_INTERVAL_S
 from bot.terminal.session import open_worker, settings_of
 from generation.work.checkpoints import Checkpoint, verify

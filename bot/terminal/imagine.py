@@ -13,6 +13,7 @@ import PIL.Image
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bot.exits import ExitCode, Stop
 from bot.grammar.prompts import (
     CONFIRM_ABOVE,
     ParsedPrompt,
@@ -24,7 +25,6 @@ from bot.grammar.prompts import (
 from bot.models import checkpoints
 from bot.settings import Settings
 from bot.studio.drawing import Ended, Rendered, draw, now
-from bot.terminal.exits import ExitCode, Stop
 from bot.terminal.session import STATUS, open_record, open_worker, settings_of
 from generation.engine.supervisor import Supervisor
 from generation.judging import contact_sheet

@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bot.chat.failures import Refused
+from bot.exits import Stop
 from bot.settings import Settings
 from bot.studio.records import COLUMNS, csv_line, gather, row_of
+from bot.studio.refusals import Refused
 from bot.studio.searches import Search, search_from
-from bot.terminal.exits import Stop
 from bot.terminal.session import open_record, settings_of
 from generation.work.jobs import Job, JobState
 from storage.store import Store

@@ -12,9 +12,9 @@ import typer
 from PIL import Image as Pixels
 from PIL import ImageChops, ImageStat
 
+from bot.exits import ExitCode, Stop
 from bot.models import checkpoints
 from bot.settings import Settings
-from bot.terminal.exits import ExitCode, Stop
 from bot.terminal.session import STATUS, open_record, open_worker, settings_of
 from generation.work.errors import UnknownCheckpoint
 from generation.work.jobs import Image, Job

@@ -12,8 +12,8 @@ import discord
 import typer
 
 from bot.app import App, open_app
+from bot.exits import ExitCode, Stop
 from bot.settings import Settings
-from bot.terminal.exits import ExitCode, Stop
 from bot.terminal.session import settings_of
 
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bot.exits import ExitCode, Stop
 from bot.terminal import gallery
-from bot.terminal.exits import ExitCode, Stop
 from bot.terminal.session import STATUS, open_record, settings_of
 from storage.store import DATABASE_NAME
 

@@ -9,7 +9,7 @@ import discord
 import pytest
 from PIL import Image as Pillow
 
-from bot.chat.views.press import Action, Press
+from bot.chat.presses import Action, Press
 from bot.demo.stage import text_of
 from generation.language.text_encoder import PACKAGE
 from generation.work.checkpoints import PATTERN

@@ -12,11 +12,12 @@ import simcord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat.failures import Refused
-from bot.chat.views.press import Press
+from bot.chat.presses import Press
+from bot.chat.views.record import page_press, search_of
 from bot.demo.stage import text_of
 from bot.studio.records import safe_cell
-from bot.studio.searches import MAX_TEXT, STATES, Search, search_from, search_of
+from bot.studio.refusals import Refused
+from bot.studio.searches import MAX_TEXT, STATES, Search, search_from
 from generation.work.checkpoints import PATTERN
 from generation.work.jobs import Job, JobState, Place
 from generation.work.requests import TextToImage, WeightedPrompt
@@ -510,7 +511,7 @@ searches = st.builds(
 
 @given(searches, st.integers(0, 10**10 - 1))
 def test_a_search_fits_into_its_button_and_comes_back(search: Search, before_id: int) -> None:
-    custom_id = search.press(before_id).pack()
+    custom_id = page_press(search, before_id).pack()
     assert len(custom_id) <= 100
     press = Press.parse(custom_id)
     assert press is not None

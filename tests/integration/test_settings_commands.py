@@ -7,10 +7,10 @@ from typing import Any
 import discord
 import pytest
 
-from bot.chat.failures import Refused
 from bot.demo.stage import text_of
 from bot.grammar.flags import FLAGS
 from bot.studio.actors import Actor
+from bot.studio.refusals import Refused
 from bot.studio.studio import Ask
 from generation.work.checkpoints import PATTERN
 from generation.work.jobs import Job, JobState

@@ -5,8 +5,8 @@ from typing import Any
 import discord
 from discord import app_commands
 
+from bot.chat.base import Interaction
 from bot.chat.views.asking import SCOPES, consent_view
-from bot.chat.views.press import Interaction
 from bot.chat.views.result import stamp
 from bot.messages import CONSENT
 

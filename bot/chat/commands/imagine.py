@@ -6,12 +6,12 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.chat.failures import Refused
+from bot.chat.actors import actor_of
+from bot.chat.base import Interaction
 from bot.chat.uploads import read_upload
 from bot.chat.views.asking import open_message, proceed, withdraw_message
-from bot.chat.views.press import Interaction
 from bot.grammar.prompts import parse_jobs
-from bot.studio.actors import actor_of
+from bot.studio.refusals import Refused
 from bot.studio.studio import Ask
 from generation.work.requests import MAX_IMAGES
 

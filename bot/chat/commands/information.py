@@ -6,7 +6,7 @@ from typing import Any, Literal
 import discord
 from discord import app_commands
 
-from bot.chat.views.press import Interaction
+from bot.chat.base import Interaction
 from bot.grammar.flags import FLAGS
 from bot.messages import duration, mention, plain
 from generation.work.checkpoints import Checkpoint

@@ -9,12 +9,13 @@ import io
 import discord
 from discord import app_commands
 
-from bot.chat.failures import Refused
-from bot.chat.views.press import Action, Interaction
+from bot.chat.actors import actor_of
+from bot.chat.base import Interaction
+from bot.chat.presses import Action
 from bot.chat.views.review import send_form, send_page, send_record
-from bot.studio.actors import actor_of
 from bot.studio.drawing import now
 from bot.studio.records import export_csv
+from bot.studio.refusals import Refused
 from bot.studio.searches import MAX_TEXT, STATES, search_from
 from generation.work.jobs import Job
 

@@ -5,12 +5,12 @@ from typing import Any, Literal
 import discord
 from discord import app_commands
 
+from bot.chat.actors import actor_of
+from bot.chat.base import Interaction
 from bot.chat.commands.imagine import choices
-from bot.chat.failures import Refused
-from bot.chat.views.press import Interaction
 from bot.messages import plain
-from bot.studio.actors import actor_of
 from bot.studio.defaults import change_own, change_server
+from bot.studio.refusals import Refused
 from generation.work.requests import MAX_IMAGES
 from storage.settings import MAX_CONCURRENT, MAX_WAITING, GuildSettings, MemberSettings
 

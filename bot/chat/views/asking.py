@@ -6,11 +6,12 @@ from typing import Any
 
 import discord
 
-from bot.chat.delivery import EditableMessage
+from bot.chat.actors import actor_of
+from bot.chat.base import EditableMessage, Interaction, PressHandler
+from bot.chat.presses import Action, Press
 from bot.chat.views import result as views
-from bot.chat.views.press import Action, Interaction, Press, PressButton, PressHandler
+from bot.chat.views.press import PressButton
 from bot.messages import CONSENT
-from bot.studio.actors import actor_of
 from bot.studio.studio import Submission
 from generation.work.jobs import Job, Place
 from storage.consent import Scope
@@ -61,7 +62,7 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
                 message: EditableMessage = await interaction.edit_original_response(view=view)
             else:
                 message = await _reply(interaction, view)
-            studio.delivery.remember(job.id, message)
+            interaction.client.messages.remember(job.id, message)
             place = Place(
                 guild_id=job.place.guild_id, channel_id=job.place.channel_id, message_id=message.id
             )

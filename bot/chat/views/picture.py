@@ -5,21 +5,15 @@ from typing import Any
 
 import discord
 
+from bot.chat.actors import actor_of
+from bot.chat.base import FormHandler, Interaction, PressHandler
 from bot.chat.delivery import Unreachable
-from bot.chat.failures import Gone
+from bot.chat.presses import Action, Press
 from bot.chat.views import result as views
 from bot.chat.views.asking import proceed
-from bot.chat.views.press import (
-    Action,
-    Form,
-    FormHandler,
-    Interaction,
-    Press,
-    PressButton,
-    PressHandler,
-)
+from bot.chat.views.press import Form, PressButton
 from bot.messages import mention, plain
-from bot.studio.actors import actor_of
+from bot.studio.refusals import Gone
 from bot.studio.studio import Ask
 from generation.work.jobs import Job, JobState
 from generation.work.requests import ImageToImage, TextToImage
@@ -31,7 +25,7 @@ async def vote(interaction: Interaction, press: Press) -> None:
     job = await studio.vote(await actor_of(interaction), press.numbers[0])
     assert interaction.message is not None  # noqa: S101  # a button stands on a message
     await interaction.response.edit_message(
-        view=await studio.delivery.result_view(job),
+        view=await interaction.client.messages.result_view(job),
         attachments=interaction.message.attachments,
         allowed_mentions=discord.AllowedMentions.none(),
     )
@@ -173,7 +167,7 @@ async def delete(interaction: Interaction, press: Press) -> None:
     view.add_item(discord.ui.TextDisplay("Removed. The record of the job stays."))
     await interaction.response.edit_message(view=view)
     try:
-        await studio.delivery.refresh(job)
+        await interaction.client.messages.refresh(job)
     except Unreachable as gone:
         raise Gone(
             f"The pictures are removed; their message is out of my reach ({gone})."

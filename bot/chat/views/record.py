@@ -1,5 +1,6 @@
 """How the log looks to moderators: a page of jobs, and the whole record of one."""
 
+import datetime as dt
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -7,11 +8,12 @@ from typing import Any
 
 import discord
 
-from bot.chat.views.press import Action, Press, PressButton
+from bot.chat.presses import Action, Press
+from bot.chat.views.press import PressButton
 from bot.chat.views.result import file_name, stamp
 from bot.messages import mention, plain
 from bot.studio.records import Page, Record
-from bot.studio.searches import Search
+from bot.studio.searches import STATES, Search
 from generation.work.jobs import Image, Job
 from generation.work.requests import ImageToImage
 from storage.moderation import Action as ModerationAction
@@ -50,14 +52,42 @@ def page_view(search: Search, before_id: int, page: Page) -> discord.ui.LayoutVi
         items.append(discord.ui.Section[Any](_entry(job, page), accessory=button))
     turns = []
     if page.has_older:
-        turns.append(PressButton(search.press(page.jobs[-1].id), label="Older"))
+        turns.append(PressButton(page_press(search, page.jobs[-1].id), label="Older"))
     if before_id:
-        turns.append(PressButton(search.press(0), label="Newest"))
+        turns.append(PressButton(page_press(search, 0), label="Newest"))
     if turns:
         items.append(Row(*turns))
     view = discord.ui.LayoutView(timeout=None)
     view.add_item(discord.ui.Container(*items))
     return view
+
+
+def page_press(search: Search, before_id: int) -> Press:
+    """Return the press of one page, which carries the whole search; `search_of` is its inverse.
+
+    Args:
+        search: What is looked for.
+        before_id: The page holds jobs older than this one; 0 for the newest.
+    """
+    numbers = (
+        search.member_id or 0,
+        1 + STATES.index(search.state) if search.state else 0,
+        int(search.since.timestamp()) if search.since else 0,
+        before_id,
+    )
+    return Press(Action.LOG_PAGE, numbers, search.text)
+
+
+def search_of(press: Press) -> tuple[Search, int]:
+    """Return the search and the job before which its page begins, 0 for the newest page."""
+    member_id, state, since_s, before_id = press.numbers
+    search = Search(
+        member_id=member_id or None,
+        text=press.text,
+        since=dt.datetime.fromtimestamp(since_s, dt.UTC) if since_s else None,
+        state=STATES[state - 1] if 0 < state <= len(STATES) else None,
+    )
+    return search, before_id
 
 
 def _heading(search: Search, page: Page) -> str:

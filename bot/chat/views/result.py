@@ -6,7 +6,8 @@ from typing import Any
 
 import discord
 
-from bot.chat.views.press import Action, Press, PressButton
+from bot.chat.presses import Action, Press
+from bot.chat.views.press import PressButton
 from bot.messages import alt_text, duration, mention, plain
 from generation.work.jobs import Image, Job, JobState
 

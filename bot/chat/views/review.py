@@ -8,23 +8,27 @@ from typing import Any
 
 import discord
 
+from bot.chat.actors import actor_of
+from bot.chat.base import FormHandler, Interaction, PressHandler
 from bot.chat.delivery import Unreachable
-from bot.chat.failures import DISCORD_ERRORS, Refused
-from bot.chat.views.press import (
-    Action,
-    Form,
-    FormHandler,
-    Interaction,
-    Press,
-    PressButton,
-    PressHandler,
+from bot.chat.failures import DISCORD_ERRORS
+from bot.chat.presses import Action, Press
+from bot.chat.views.press import Form, PressButton
+from bot.chat.views.record import (
+    DONE,
+    action_lines,
+    json_name,
+    numbers_of,
+    page_view,
+    record_view,
+    search_of,
 )
-from bot.chat.views.record import DONE, action_lines, json_name, numbers_of, page_view, record_view
 from bot.chat.views.result import file_name
 from bot.messages import mention, plain
-from bot.studio.actors import Actor, actor_of
+from bot.studio.actors import Actor
 from bot.studio.records import Record, find_page, read_record
-from bot.studio.searches import Search, search_of
+from bot.studio.refusals import Refused
+from bot.studio.searches import Search
 from bot.studio.studio import Studio
 from generation.work.jobs import Image, Job
 from storage.errors import NotFound
@@ -141,7 +145,7 @@ async def act(interaction: Interaction, press: Press, values: Mapping[str, str])
     (text,) = action_lines(entries, MAX_REASON)
     said = [f"{DONE[entries[0].kind]}. Audit {numbers_of(entries)}."]
     if press.action in {Action.MOD_TAKE_DOWN, Action.MOD_RESTORE}:
-        said += await _refresh(studio, job)
+        said += await _refresh(interaction, job)
     said += await announce(
         interaction, job, f"{text}\n-# Job {job.id}, asked for by {mention(job.member_id)}"
     )
@@ -167,10 +171,10 @@ async def _do(
             return [await studio.oversight.close_reports(actor, job_id, reason)]
 
 
-async def _refresh(studio: Studio, job: Job) -> list[str]:
+async def _refresh(interaction: Interaction, job: Job) -> list[str]:
     """Draw the public message again; return what the moderator must know if that failed."""
     try:
-        await studio.delivery.refresh(job)
+        await interaction.client.messages.refresh(job)
     except Unreachable:
         return ["Its message is gone or out of my reach."]
     except discord.HTTPException as failure:

@@ -8,7 +8,8 @@ from discord.ui import TextDisplay
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat.views.press import Action, Press, form_values
+from bot.chat.presses import Action, Press
+from bot.chat.views.press import form_values
 from bot.chat.views.result import result
 from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, unknown_words
 from generation.work.jobs import Image, Job, JobState, Place

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat.failures import DISCORD_ERRORS, Gone, NotYours, Refused, sentence
+from bot.chat.failures import DISCORD_ERRORS, sentence
 from bot.grammar.prompts import PromptError, parse_jobs
+from bot.studio.refusals import Gone, NotYours, Refused
 from generation.work.errors import ImageRefused, InvalidRequest, OutOfMemory, UnknownCheckpoint
 from generation.work.jobs import JobState
 from storage.errors import NotFound, StorageError, TransitionRefused
