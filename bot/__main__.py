@@ -12,7 +12,13 @@ from bot.exits import HELP, ExitCode, Stop
 from bot.grammar.prompts import PromptError
 from bot.settings import CONFIG_FILE, SettingsRefused
 from bot.terminal import assessment, demo, doctor, imagine, log, reproduce, run, training
-from generation.work.errors import GenerationError, ImageRefused, InvalidRequest, UnknownCheckpoint
+from generation.work.errors import (
+    FileRefused,
+    GenerationError,
+    ImageRefused,
+    InvalidRequest,
+    UnknownCheckpoint,
+)
 from storage.errors import NotFound, StorageError
 
 atelier = typer.Typer(
@@ -60,7 +66,14 @@ def main() -> None:
         atelier()
     except Stop as stop:
         _end(str(stop), stop.code)
-    except (SettingsRefused, UnknownCheckpoint, InvalidRequest, ImageRefused, NotFound) as error:
+    except (
+        SettingsRefused,
+        FileRefused,
+        UnknownCheckpoint,
+        InvalidRequest,
+        ImageRefused,
+        NotFound,
+    ) as error:
         _end(str(error), ExitCode.USAGE)
     except PromptError as error:
         _end("\n".join(filter(None, [error.message, error.pointer()])), ExitCode.USAGE)

@@ -7,13 +7,13 @@ cannot honour is part of the description, so that a reply can say so before anyt
 
 import dataclasses
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from generation.work.errors import CheckpointCorrupt, InvalidRequest
+from generation.work import border
+from generation.work.errors import CheckpointCorrupt, FileRefused, InvalidRequest
 from generation.work.requests import MAX_STEPS, TextToImage
 
 Family = Literal["slots", "pipeline", "pattern"]
@@ -156,11 +156,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointCorrupt(f"{path} cannot be read: {error}") from error
-    if not isinstance(manifest, dict):
-        raise CheckpointCorrupt(f"{path} must hold one JSON object")
+        manifest = border.json_of(path)
+    except FileRefused as error:
+        raise CheckpointCorrupt(str(error)) from error
     if unknown := sorted(manifest.keys() - _MANIFEST_TYPES.keys()):
         raise CheckpointCorrupt(f"{path} has unknown keys: {', '.join(unknown)}")
     if missing := sorted(_MANIFEST_TYPES.keys() - _OPTIONAL - manifest.keys()):
@@ -218,7 +216,8 @@ def _has_type(value: Any, wanted: str) -> bool:
     if wanted == "a whole number":
         return type(value) is int
     if wanted == "a number":
-        return type(value) in {int, float} and math.isfinite(value)
+        # Compared, not converted: a whole number may be too large for a float.
+        return type(value) in {int, float} and abs(value) < math.inf
     if wanted == "a list of texts":
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
@@ -234,7 +233,7 @@ def verify(folder: Path, sha256: Mapping[str, str]) -> None:
     wrong = []
     for name, expected in sorted(sha256.items()):
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
+        if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
             found = "a path outside the folder"
         elif not path.is_file():
             found = "no such file"

@@ -3,6 +3,7 @@
 GenerationError
 ├── InvalidRequest        a field is out of its range; the person can change it
 ├── ImageRefused          an uploaded file is not a picture we accept; the person can change it
+├── FileRefused           a file that a person wrote or downloaded is not what it should be
 ├── UnknownCheckpoint     no checkpoint of that name is configured
 ├── CheckpointCorrupt     a weight file is missing or its SHA-256 is not the recorded one
 ├── DrawingFailed         one job could not be drawn; the worker lives on
@@ -33,6 +34,10 @@ class InvalidRequest(GenerationError):
 
 class ImageRefused(GenerationError):
     """An uploaded file was not accepted; the message is one sentence for the uploader."""
+
+
+class FileRefused(GenerationError):
+    """A file that a person wrote or downloaded cannot be read; the message names it and the place."""
 
 
 class UnknownCheckpoint(GenerationError):

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from generation.learning.training.loop import TrainingStopped
+from generation.work import border
+from generation.work.errors import FileRefused
 
 MANIFEST = "atelier.json"
 
@@ -38,12 +40,17 @@ def read(folder: Path, kind: str) -> dict[str, Any]:
         CheckpointMissing: There is no such checkpoint, or a file was changed.
     """
     advice = f"make it with `atelier train {kind}`"
+    if not (folder / MANIFEST).exists():
+        raise CheckpointMissing(f"no trained {kind} in {folder}; {advice}")
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CheckpointMissing(f"no trained {kind} in {folder}; {advice}") from error
-    if manifest["kind"] != kind:
-        raise CheckpointMissing(f"{folder} holds a {manifest['kind']}, not a {kind}; {advice}")
+        manifest = border.json_of(folder / MANIFEST)
+    except FileRefused as error:
+        raise CheckpointMissing(f"{error}; {advice}") from error
+    if not isinstance(manifest.get("sha256"), dict):
+        raise CheckpointMissing(f"{folder / MANIFEST} records no hashes; {advice}")
+    if manifest.get("kind") != kind:
+        found = str(manifest.get("kind", "checkpoint of no kind"))
+        raise CheckpointMissing(f"{folder} holds a {found}, not a {kind}; {advice}")
     for name, expected in manifest["sha256"].items():
         path = folder / name
         if not path.exists() or sha256_of(path) != expected:

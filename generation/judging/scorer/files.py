@@ -1,11 +1,11 @@
 """A scorer's files, checked before anything heavy is imported: standard library only."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from generation.work import border
 from generation.work.checkpoints import MANIFEST, verify
-from generation.work.errors import CheckpointCorrupt
+from generation.work.errors import CheckpointCorrupt, FileRefused
 
 KIND = "scorer"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -19,10 +19,10 @@ def check(folder: Path) -> Mapping[str, str]:
     """
     path = folder / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointCorrupt(f"{path} cannot be read: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("kind") != KIND:
+        manifest = border.json_of(path)
+    except FileRefused as error:
+        raise CheckpointCorrupt(str(error)) from error
+    if manifest.get("kind") != KIND:
         raise CheckpointCorrupt(f"{folder} holds no scorer: its {MANIFEST} says otherwise")
     hashes = manifest.get("sha256")
     if not isinstance(hashes, dict) or not isinstance(hashes.get(WEIGHTS), str):

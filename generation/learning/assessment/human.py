@@ -17,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from generation.learning.metrics.comparisons import LOSS, TIE, WIN, Comparison
+from generation.work import border
+from generation.work.errors import FileRefused
 
 Pictures = npt.NDArray[np.uint8]
 
 TEMPLATES = Path(__file__).parent / "templates"
 LEFT, RIGHT, TIED = "left", "right", "tie"
+MAX_NAME = 64  # of a page; ours have 16 letters
 
 
 class ResultsError(ValueError):
@@ -105,7 +108,9 @@ def comparisons_in(results: Sequence[Path], keys: Path) -> list[Comparison]:
             known = answers.get((page, session))
             if known is None or known[0] < saved_at:
                 answers[page, session] = (saved_at, compared)
-        except (KeyError, TypeError, IndexError) as error:
+        except ResultsError:
+            raise
+        except (KeyError, TypeError, IndexError, ValueError) as error:
             raise ResultsError(f"{path} is damaged ({error!r}); have it saved again") from error
     return [comparison for _, compared in answers.values() for comparison in compared]
 
@@ -121,7 +126,7 @@ def _compared(choices: Sequence[dict[str, Any]], key: dict[str, Any]) -> Iterato
 def _key_of(page: str, keys: Path, answers: Path) -> dict[str, Any]:
     path = _key_file(keys, page)
     # The name comes from outside: it must not lead out of the folder.
-    if not page.isalnum() or not path.exists():
+    if not (page.isalnum() and len(page) <= MAX_NAME) or not path.exists():
         raise ResultsError(
             f"{answers} answers page {page!r}, whose key is not in {keys}; name the folder into"
             " which the page was written"
@@ -131,12 +136,9 @@ def _key_of(page: str, keys: Path, answers: Path) -> dict[str, Any]:
 
 def _read(path: Path, what: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{path} cannot be read as {what}: {error}") from error
-    if not isinstance(content, dict):
-        raise ResultsError(f"{path} holds no {what}")
-    return content
+        return border.json_of(path)
+    except FileRefused as error:
+        raise ResultsError(f"no {what}: {error}") from error
 
 
 def _key_file(folder: Path, page: str) -> Path:

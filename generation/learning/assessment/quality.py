@@ -26,7 +26,7 @@ from generation.learning.metrics.distances import Features
 from generation.learning.metrics.frechet import frechet_distance
 from generation.learning.metrics.retrieval import recall_at_1
 from generation.learning.training import scorer
-from generation.work import manifest
+from generation.work import border, manifest
 from generation.work.progress import Progress, silent
 
 SCHEMA_VERSION = 1
@@ -98,12 +98,11 @@ def read(checkpoint: Path) -> Record:
     Raises:
         AssessmentError: Nothing was recorded.
     """
-    try:
-        content = json.loads((checkpoint / RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not (checkpoint / RECORD).exists():
         raise AssessmentError(
             f"{checkpoint} has no {RECORD}; docs/quality.md says how to record it"
-        ) from error
+        )
+    content = border.json_of(checkpoint / RECORD)
     return Record(
         prompts=tuple(content["prompts"]),
         looks=tuple(content["looks"]),

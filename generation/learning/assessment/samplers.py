@@ -1,7 +1,6 @@
 """Open any checkpoint of ours as something that draws: prompts and seeds in, pictures out."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from generation.learning.assessment.judge import Pictures, to_pictures, to_tenso
 from generation.learning.training import checkpoint
 from generation.techniques.gan.model import Gan
 from generation.techniques.gan.model import load as load_gan
-from generation.work import manifest
+from generation.work import border, manifest
 from generation.work.checkpoints import verify
-from generation.work.errors import CheckpointCorrupt
+from generation.work.errors import CheckpointCorrupt, FileRefused
 
 GAN, VAE = "gan", "vae"
 KINDS = ("diffusion", "distill", "lora", GAN, VAE)
@@ -115,18 +114,20 @@ def about(folder: Path) -> About:
     Raises:
         AssessmentError: It is no checkpoint, of a kind that draws nothing, or damaged.
     """
-    try:
-        content = json.loads((folder / manifest.MANIFEST).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not (folder / manifest.MANIFEST).exists():
         raise AssessmentError(
             f"no checkpoint in {folder}: it has no {manifest.MANIFEST}; make one with"
             " `atelier train diffusion`"
-        ) from error
-    except ValueError as error:
-        raise AssessmentError(f"{folder / manifest.MANIFEST} is damaged: {error}") from error
+        )
+    try:
+        content = border.json_of(folder / manifest.MANIFEST)
+    except FileRefused as error:
+        raise AssessmentError(str(error)) from error
     kind = content.get("kind", "diffusion")  # the first checkpoints did not say
     if kind not in KINDS:
         raise AssessmentError(f"{folder} holds a {kind}; only {', '.join(KINDS)} can be assessed")
+    if not isinstance(content.get("sha256"), dict):
+        raise AssessmentError(f"{folder} records no hashes; copy or train it again")
     try:
         verify(folder, content["sha256"])
     except CheckpointCorrupt as error:

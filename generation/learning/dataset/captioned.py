@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from generation.work import border
+from generation.work.errors import FileRefused
+
 CONSENTS = "consent.json"
 
 
@@ -52,9 +55,9 @@ def read_consents(folder: Path) -> dict[str, Consented]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = border.json_of(path)
         return {name: Consented(**consent) for name, consent in content.items()}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (FileRefused, TypeError, AttributeError) as error:
         raise NotPermitted(
             f"{path} is damaged ({error}); export the gallery again: "
             "atelier data build --source gallery"
@@ -74,7 +77,7 @@ def read_folder(folder: Path, permission: str) -> list[Captioned]:
             given; or there are no captioned pictures at all.
     """
     found = [
-        Captioned(path, " ".join(words.read_text(encoding="utf-8").split()))
+        Captioned(path, " ".join(border.text_of(words).split()))
         for path in sorted(folder.glob("*.png"))
         if (words := path.with_suffix(".txt")).exists()
     ]

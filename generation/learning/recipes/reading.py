@@ -1,13 +1,15 @@
 """Read a recipe from TOML into frozen dataclasses; a misspelt key is an error, never a default."""
 
 import dataclasses
-import tomllib
 import types
 import typing
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
+
+from generation.work import border
+from generation.work.errors import FileRefused
 
 RECIPES = Path(__file__).parent
 Kind = TypeVar("Kind")
@@ -67,9 +69,9 @@ def read(kind: type[Kind], path: Path) -> Kind:
         RecipeError: A key is unknown, missing, or its value is of the wrong type or refused.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{path}: {error}") from error
+        table = border.toml_of(path)
+    except FileRefused as error:
+        raise RecipeError(str(error)) from error
     recipe: Kind = _convert(kind, table, path.name)
     return recipe
 

@@ -5,7 +5,6 @@ pictures, and its scheduler says what its denoiser predicts.
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from generation.engine.device import DeviceChoice
 from generation.learning.training.loop import TrainingStopped
 from generation.learning.training.run import Placement
 from generation.techniques.diffusion.loading import open_pipeline, quieten
+from generation.work import border
 from generation.work.checkpoints import DISTILLED, MANIFEST, Checkpoint, read_checkpoint
 from generation.work.progress import Progress
 
@@ -171,7 +171,7 @@ def open_base(folder: Path, at: Placement) -> Base:
     """
     quieten()
     has_manifest = (folder / MANIFEST).is_file()
-    if has_manifest and json.loads((folder / MANIFEST).read_bytes()).get("kind") == DISTILLED:
+    if has_manifest and border.json_of(folder / MANIFEST).get("kind") == DISTILLED:
         raise TrainingStopped(
             f"{folder} is distilled to few steps, which a LoRA would undo; teach the checkpoint it"
             " was distilled from, and distil that again"

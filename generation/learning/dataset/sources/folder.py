@@ -10,6 +10,8 @@ from generation.learning.dataset.raster import Picture
 from generation.learning.dataset.recipe import Source
 from generation.learning.dataset.sources.drawing import Collected, Drawing, numbered
 from generation.learning.dataset.words import Meaning, WordList
+from generation.work import border
+from generation.work.errors import FileRefused
 
 SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg"})
 CAMERA_WORDS = frozenset({
@@ -99,10 +101,10 @@ def _caption(path: Path) -> list[str]:
     if not path.exists():
         return []
     try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not UTF-8 text; save it again as UTF-8") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        text = border.text_of(path)
+    except FileRefused as error:
+        raise SourceError(str(error)) from error
+    return [line.strip() for line in text.split("\n") if line.strip()]
 
 
 def _spoken(stem: str) -> str:

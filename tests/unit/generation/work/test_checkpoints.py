@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import pickle
+import re
 import subprocess
 import sys
 
@@ -224,3 +225,26 @@ def test_the_embedded_checkpoint_is_what_its_manifest_says():
     checkpoint = checkpoints.read_checkpoint(checkpoints.EMBEDDED)
     assert checkpoint.name == "atelier-emoji"
     checkpoints.verify(checkpoints.EMBEDDED, checkpoint.sha256)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"x": ' + '{"x": ' * 100_000,
+        '"guidance_scale": 1' + "0" * 4_000 + "}",
+        '"width": ' + "9" * 5_000 + "}",
+        '"title": "\\ud800"}',
+        '"guidance_scale": 1e999}',
+        '"guidance_scale": NaN}',
+    ],
+)
+def test_a_crafted_description_is_refused_by_name(tmp_path, text):
+    path = tmp_path / checkpoints.MANIFEST
+    path.write_text(f"{json.dumps(MANIFEST)[:-1]}, {text}")  # the later of two equal keys counts
+    with pytest.raises(CheckpointCorrupt, match=re.escape(str(path))):
+        checkpoints.read_checkpoint(tmp_path)
+
+
+def test_a_recorded_file_name_with_a_nul_character_is_outside_the_folder(tmp_path):
+    with pytest.raises(CheckpointCorrupt, match="outside the folder"):
+        checkpoints.verify(tmp_path, {"a\0b": "0" * 64})

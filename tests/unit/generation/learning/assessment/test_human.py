@@ -122,8 +122,14 @@ def test_a_session_saved_twice_counts_once_and_the_later_file_counts(page, tmp_p
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "cannot be read"),
-        ("[]", "holds no results"),
+        ("{", "is not JSON"),
+        ("[]", "must hold one JSON object"),
+        ('{"x": ' * 100_000, "nested too deeply"),
+        ('{"x": ' + "9" * 5_000 + "}", "a number in it is too large"),
+        (
+            '{"page": "' + "a" * 5_000 + '", "session": "s", "saved_at": "x", "choices": []}',
+            "key is not in",
+        ),
         ('{"choices": []}', "damaged"),
         ('{"page": "PAGE", "session": "s", "saved_at": "x", "choices": [{}]}', "damaged"),
         (
