@@ -6,8 +6,10 @@ import hashlib
 import os
 import string
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from generation.work.inputs import Input
 from generation.work.jobs import Image
 from storage.database import Database
 from storage.errors import NotFound, StorageError
@@ -84,6 +86,15 @@ class ImageFiles:
         if hashlib.sha256(png).hexdigest() != sha256:
             raise StorageError(f"the picture {sha256} is damaged")
         return png
+
+    def read_all(self, inputs: Sequence[Input]) -> tuple[bytes, ...]:
+        """Return the bytes of a request's inputs, in their order.
+
+        Raises:
+            NotFound: One of the files is gone.
+            StorageError: One cannot be read, or is not what was written.
+        """
+        return tuple(self.read(each.sha256) for each in inputs)
 
     def remove(self, sha256: str) -> bool:
         """Remove a file and return whether there was one.

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 import aiosqlite
 
 from generation.work.jobs import TRANSITIONS, Image, Job, JobState, Place
-from generation.work.requests import ImageToImage, TextToImage, to_json
+from generation.work.requests.imagine import Imagine
+from generation.work.requests.reading import to_json
 from storage.database import Database
 from storage.errors import NotFound, TransitionRefused
 from storage.rows import (
@@ -109,7 +110,7 @@ class Jobs:
         member_id: int,
         place: Place,
         typed: str,
-        request: TextToImage,
+        request: Imagine,
         cost_s: float,
         now: dt.datetime,
         state: JobState = JobState.QUEUED,
@@ -135,7 +136,7 @@ class Jobs:
             "negative_prompt": request.negative_prompt,
             "request": json.dumps(to_json(request)),
             "notes": json.dumps(list(notes)),
-            "source_sha256": request.image if isinstance(request, ImageToImage) else None,
+            "source_sha256": request.start.sha256 if request.start else None,
             "state": state,
             "cost_s": cost_s,
             "reason": reason,

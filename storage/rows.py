@@ -5,7 +5,7 @@ import json
 import sqlite3
 
 from generation.work.jobs import Image, Job, JobState, Place
-from generation.work.requests import from_json
+from generation.work.requests.reading import from_json
 
 
 def to_text(when: dt.datetime) -> str:

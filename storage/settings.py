@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 
-from generation.work.requests import MAX_IMAGES
+from generation.work.requests.imagine import MAX_IMAGES
 from storage.database import Database
 from storage.rows import KNOW_PERSON
 

@@ -5,7 +5,8 @@ import json
 import sqlite3
 
 from generation.work.jobs import Image
-from generation.work.requests import TextToImage, from_json
+from generation.work.requests.imagine import Imagine
+from generation.work.requests.reading import from_json
 from storage.database import Database
 from storage.rows import IMAGE_COLUMNS, image_of
 
@@ -56,7 +57,7 @@ class ConsentedPicture:
     """
 
     image: Image
-    request: TextToImage
+    request: Imagine
     consent_id: int
 
 

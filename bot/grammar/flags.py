@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from generation.work.checkpoints import MAX_RATIO
-from generation.work.requests import MAX_SEED
+from generation.work.requests.imagine import MAX_SEED
 
 MAX_JOBS = 40
 MAX_SIDE = 9_999  # of an aspect ratio

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from bot.grammar.prompt_text import PromptError
-from generation.work.requests import WeightedPrompt
+from generation.work.requests.imagine import WeightedPrompt
 
 _WITHOUT_FLAG = frozenset({"prompts", "image_urls", "typed", "spans"})
 

@@ -4,7 +4,7 @@ import dataclasses
 import unicodedata
 from collections.abc import Sequence
 
-from generation.work.requests import MAX_PROMPT_LENGTH
+from generation.work.requests.imagine import MAX_PROMPT_LENGTH
 
 MAX_TYPED_LENGTH = 20_000  # longer input is refused unread
 MAX_MARKS = 2  # combining marks on one letter; Vietnamese needs two, "zalgo" stacks dozens

@@ -16,7 +16,7 @@ from bot.grammar.flags import BY_SPELLING, FLAGS, MAX_JOBS, Flag, decimal_text, 
 from bot.grammar.parsed import ParsedPrompt
 from bot.grammar.prompt_text import Marked, PromptError
 from bot.grammar.resolution import Resolved, check_style, choose_model, resolve
-from generation.work.requests import WeightedPrompt
+from generation.work.requests.imagine import WeightedPrompt
 
 __all__ = [
     "CONFIRM_ABOVE",

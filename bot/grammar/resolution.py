@@ -10,7 +10,8 @@ from bot.grammar.prompt_text import PromptError
 from bot.messages import best_of
 from generation.work.checkpoints import Checkpoint, size_for
 from generation.work.errors import UnknownCheckpoint
-from generation.work.requests import MAX_STEPS, ImageToImage, TextToImage, WeightedPrompt
+from generation.work.inputs import Input
+from generation.work.requests.imagine import MAX_STEPS, Imagine, WeightedPrompt
 
 MAX_GUIDANCE = 30.0
 DEFAULT_IMAGE_WEIGHT = 1.0  # strength 0.6
@@ -30,7 +31,7 @@ class Resolved:
             none of the person's own words.
     """
 
-    request: TextToImage
+    request: Imagine
     notes: tuple[str, ...]
 
 
@@ -101,7 +102,7 @@ def resolve(
     num_images: int,
     usual_images: int = 0,
     negative_prompt: str = "",
-    image: str | None = None,
+    image: Input | None = None,
     default_style: str | None = None,
 ) -> Resolved:
     """Return the request that comes closest to what was asked for on this checkpoint.
@@ -114,7 +115,7 @@ def resolve(
         usual_images: How many are drawn anyway, to keep the best of them, where the checkpoint has
             a scorer and no `--seed` says which are meant.
         negative_prompt: Added to what `--no` says.
-        image: SHA-256 of the stored picture to start from, or None.
+        image: The stored picture to start from, or None.
         default_style: Style for a prompt without `--style`; passed over if the checkpoint lacks it.
 
     Raises:
@@ -127,7 +128,7 @@ def resolve(
     prompts, pushed_away = _weighted(parsed, checkpoint, notes)
     guidance_scale = _guidance_scale(parsed, checkpoint, notes)
     negatives = [*parsed.negative, negative_prompt.strip(), *pushed_away]
-    request = TextToImage(
+    request = Imagine(
         prompts=prompts,
         model=checkpoint.name,
         seed=seed if parsed.seed is None else parsed.seed,
@@ -137,6 +138,7 @@ def resolve(
         guidance_scale=guidance_scale,
         negative_prompt=_negative_prompt(negatives, guidance_scale, checkpoint, notes),
         style=style,
+        template=checkpoint.styles[style] if style else "{prompt}",
         num_images=num_images,
         num_spare=_spare(parsed, checkpoint, usual_images - num_images),
     )
@@ -146,6 +148,7 @@ def resolve(
         if field in parsed.given:
             notes.append(f"`{flag}` has no effect on `{checkpoint.name}`.")
     request = _with_image(request, parsed, checkpoint, image, notes)
+    request.check()
     return Resolved(request, tuple(notes))
 
 
@@ -252,12 +255,12 @@ def _negative_prompt(
 
 
 def _with_image(
-    request: TextToImage,
+    request: Imagine,
     parsed: ParsedPrompt,
     checkpoint: Checkpoint,
-    image: str | None,
+    image: Input | None,
     notes: list[str],
-) -> TextToImage:
+) -> Imagine:
     if len(parsed.image_urls) > 1:
         notes.append("Only one picture can be started from; the other links have no effect.")
     if image is None:
@@ -269,8 +272,8 @@ def _with_image(
     if not _honours(checkpoint, "image"):
         notes.append(f"`{checkpoint.name}` cannot start from a picture, so it has no effect.")
         return request
-    fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(request)}
-    return ImageToImage(**fields, image=image, strength=strength_of(parsed.image_weight))
+    strength = strength_of(parsed.image_weight)
+    return dataclasses.replace(request, inputs=(image,), strength=strength)
 
 
 def strength_of(image_weight: float | None) -> float:

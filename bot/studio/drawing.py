@@ -16,7 +16,6 @@ from generation.work.checkpoints import cost_key
 from generation.work.errors import GenerationError, WorkerCrashed
 from generation.work.jobs import Image, Job, JobState
 from generation.work.orders import Order
-from generation.work.requests import ImageToImage
 from generation.work.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
 from storage.errors import StorageError, TransitionRefused
 from storage.jobs import NewImage
@@ -105,9 +104,7 @@ async def _take(store: Store, job: Job) -> Order | Job | None:
         waited.
     """
     try:
-        image_png = None
-        if isinstance(job.request, ImageToImage):
-            image_png = await asyncio.to_thread(store.files.read, job.request.image)
+        blobs = await asyncio.to_thread(store.files.read_all, job.request.inputs)
         await store.jobs.move(job.id, expected=JobState.QUEUED, to=JobState.RUNNING, now=now())
     except TransitionRefused:
         return None
@@ -115,7 +112,7 @@ async def _take(store: Store, job: Job) -> Order | Job | None:
         return await store.jobs.move(
             job.id, expected=JobState.QUEUED, to=JobState.FAILED, now=now(), reason=NO_INIT_IMAGE
         )
-    return Order(job.id, job.request, image_png)
+    return Order(job.id, job.request, blobs)
 
 
 async def interrupted(store: Store, job: Job) -> Job:

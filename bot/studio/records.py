@@ -15,7 +15,7 @@ from bot.studio.actors import Actor
 from bot.studio.searches import Search
 from bot.studio.studio import Studio
 from generation.work.jobs import Image, Job
-from generation.work.requests import to_json
+from generation.work.requests.reading import to_json
 from storage.consent import Scope
 from storage.moderation import Action, Report
 from storage.store import Store

@@ -19,8 +19,9 @@ from bot.studio.drawing import now
 from bot.studio.oversight import Oversight
 from bot.studio.refusals import Gone, Refused
 from generation.work.checkpoints import Checkpoint, estimate_cost_s
+from generation.work.inputs import Input, Role
 from generation.work.jobs import Image, Job, JobState, Place
-from generation.work.requests import MAX_SEED
+from generation.work.requests.imagine import MAX_SEED
 from storage.consent import Scope
 from storage.errors import TransitionRefused
 from storage.moderation import ActionKind
@@ -133,7 +134,7 @@ class Studio:
         await self._check_policy(actor, channel_id, guild)
         if parent is not None:
             await self.check_remix(actor, parent)
-        request = dataclasses.replace(job.request, seed=secrets.randbelow(MAX_SEED + 1))
+        request = job.request.reseeded(secrets.randbelow(MAX_SEED + 1))
         return await self._record(actor, guild, ask, [Resolved(request, job.notes)])
 
     def confirmed(self, jobs: Sequence[Job]) -> Submission:
@@ -276,10 +277,11 @@ class Studio:
             )
         return resolved
 
-    async def _init_image(self, ask: Ask) -> str | None:
+    async def _init_image(self, ask: Ask) -> Input | None:
         if ask.image_png is not None:
-            return await asyncio.to_thread(self.store.files.write, ask.image_png)
-        return ask.parent.sha256 if ask.parent else None
+            sha256 = await asyncio.to_thread(self.store.files.write, ask.image_png)
+            return Input(Role.START, sha256)
+        return Input(Role.START, ask.parent.sha256, ask.parent.id) if ask.parent else None
 
     async def _check_limits(self, actor: Actor, guild: GuildSettings, new: int) -> None:
         await self.drop_unanswered(actor.member_id)

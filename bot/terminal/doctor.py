@@ -170,7 +170,7 @@ def _checkpoint(checkpoint: Checkpoint) -> Check:
 
 
 def _device(settings: Settings) -> Check:
-    from generation.engine.device import choose
+    from generation.techniques.device import choose
 
     try:
         choice = choose(settings.device, settings.dtype, settings.threads)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from generation.learning.dataset.captioned import Consented, write_consents
-from generation.work.requests import TextToImage
+from generation.work.requests.imagine import Imagine
 from storage.errors import StorageError
 from storage.images import ImageFiles
 from storage.store import Store
@@ -61,7 +61,7 @@ async def export_gallery(store: Store, folder: Path) -> GalleryExport:
     return await asyncio.to_thread(_export, store.files, pictures, folder)
 
 
-def caption_of(request: TextToImage) -> str:
+def caption_of(request: Imagine) -> str:
     """Return the words of a request as a caption: on one line, without what it turns away from."""
     parts = [part.text for part in request.prompts if part.weight > 0]
     return " ".join(", ".join(parts).split())

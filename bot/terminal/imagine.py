@@ -30,8 +30,9 @@ from generation.engine.supervisor import Supervisor
 from generation.judging import contact_sheet
 from generation.judging.safety.decode import decode_upload
 from generation.work.checkpoints import estimate_cost_s
+from generation.work.inputs import Input, Role
 from generation.work.jobs import Image, Job, JobState, Place
-from generation.work.requests import MAX_IMAGES, MAX_SEED
+from generation.work.requests.imagine import MAX_IMAGES, MAX_SEED
 from generation.work.results import StepDone
 from storage.settings import GuildSettings
 from storage.store import Store
@@ -144,7 +145,8 @@ async def _imagine(
         init_image = None
         if upload is not None:
             decoded = await decode_upload(upload)
-            init_image = await asyncio.to_thread(store.files.write, decoded.png)
+            sha256 = await asyncio.to_thread(store.files.write, decoded.png)
+            init_image = Input(Role.START, sha256)
         resolved = _resolve(settings, parsed, num_images, init_image)
         said: set[str] = set()
         for each in resolved:
@@ -167,7 +169,7 @@ async def _imagine(
 
 
 def _resolve(
-    settings: Settings, parsed: Sequence[ParsedPrompt], num_images: int, init_image: str | None
+    settings: Settings, parsed: Sequence[ParsedPrompt], num_images: int, init_image: Input | None
 ) -> list[Resolved]:
     known = checkpoints(settings)
     resolved = []

@@ -19,7 +19,6 @@ from bot.terminal.session import STATUS, open_record, open_worker, settings_of
 from generation.work.errors import UnknownCheckpoint
 from generation.work.jobs import Image, Job
 from generation.work.orders import Order
-from generation.work.requests import ImageToImage
 from generation.work.results import EngineFingerprint, ImagesDone, OrderFailed
 from storage.errors import NotFound
 from storage.store import Store
@@ -115,14 +114,12 @@ async def _redraw(settings: Settings, store: Store, job: Job, image: Image) -> I
     known = checkpoints(settings)
     if request.model not in known:
         raise UnknownCheckpoint(f"its model {request.model!r} is no longer configured")
-    init_image = None
-    if isinstance(request, ImageToImage):
-        try:
-            init_image = await asyncio.to_thread(store.files.read, request.image)
-        except NotFound as error:
-            raise Stop("the picture it started from was removed", ExitCode.UNABLE) from error
+    try:
+        blobs = await asyncio.to_thread(store.files.read_all, request.inputs)
+    except NotFound as error:
+        raise Stop("the picture it started from was removed", ExitCode.UNABLE) from error
     async with open_worker(settings, known[request.model]) as supervisor:
-        async for event in supervisor.render([Order(job.id, request, init_image)]):
+        async for event in supervisor.render([Order(job.id, request, blobs)]):
             if isinstance(event, ImagesDone):
                 return event
             if isinstance(event, OrderFailed):

@@ -6,70 +6,17 @@ without a model starts at once.
 """
 
 import dataclasses
-import functools
-import importlib.metadata
-import io
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
-from PIL import Image, ImageOps
-
+from generation.techniques.protocol import IsCancelled, Report, Technique
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import GenerationError, InvalidRequest, OutOfMemory, UnknownCheckpoint
 from generation.work.orders import Order, batch_key
-from generation.work.requests import ImageToImage, TextToImage, WeightedPrompt
-from generation.work.results import (
-    EngineFingerprint,
-    ImagesDone,
-    OrderFailed,
-    StepDone,
-    WorkerEvent,
-)
-
-Report = Callable[[WorkerEvent], None]
-IsCancelled = Callable[[int], bool]
-
-PREVIEW_FROM_S = 1.0  # seconds a step must take before previews are worth their encoding
-PREVIEW_SIDE_PX = 256
-
-
-class Technique(Protocol):
-    """A loaded checkpoint that can draw."""
-
-    checkpoint: Checkpoint
-
-    @property
-    def max_images(self) -> int:
-        """Pictures that are drawn at once; more in a batch gain nothing."""
-        ...
-
-    @property
-    def fingerprint(self) -> EngineFingerprint:
-        """Everything outside the request that its pictures' bits depend on."""
-        ...
-
-    def draw(self, orders: Sequence[Order], report: Report, is_cancelled: IsCancelled) -> None:
-        """Draw orders of one `batch_key` together, whoever they belong to.
-
-        What an order looks like never depends on the others. Every order ends with exactly one of
-        `ImagesDone` with all `num_candidates` pictures, `OrderFailed` and `OrderCancelled`.
-
-        Args:
-            orders: At least one, fit for this checkpoint (see `refuse_unfit`).
-            report: Takes each event as it happens.
-            is_cancelled: Asked with the job's number at every step boundary.
-
-        Raises:
-            OutOfMemory: The device has no room; the orders without an end may be drawn again.
-        """
-        ...
-
-    def halve_batch(self) -> bool:
-        """Draw fewer pictures at once from now on; return whether that was possible."""
-        ...
+from generation.work.requests.imagine import Imagine, WeightedPrompt
+from generation.work.results import ImagesDone, StepDone, WorkerEvent, failed
 
 
 class Engine:
@@ -77,8 +24,8 @@ class Engine:
 
     Args:
         checkpoints: Name to description of all it may load.
-        device: As `generation.engine.device.choose` takes it.
-        dtype: As `generation.engine.device.choose` takes it.
+        device: As `generation.techniques.device.choose` takes it.
+        dtype: As `generation.techniques.device.choose` takes it.
         threads: CPU cores to use; 0 for all.
         previews: Whether slow steps come with a preview.
         keep: How many checkpoints stay loaded.
@@ -168,7 +115,7 @@ class Engine:
 
         files.check(checkpoint)  # in milliseconds, before the seconds that the next imports take
         files.go_offline(self._checkpoints.values())
-        from generation.engine import device
+        from generation.techniques import device
         from generation.techniques.diffusion import loading
 
         choice = device.choose(self._device, self._dtype, self._threads)
@@ -187,12 +134,7 @@ def is_final(event: WorkerEvent) -> bool:
     return not isinstance(event, StepDone)
 
 
-def failed(job_id: int, error: GenerationError) -> OrderFailed:
-    """Return the event that ends a job with `error`."""
-    return OrderFailed(job_id, type(error).__name__, str(error))
-
-
-def keep_best(done: ImagesDone, request: TextToImage, checkpoint: Checkpoint) -> ImagesDone:
+def keep_best(done: ImagesDone, request: Imagine, checkpoint: Checkpoint) -> ImagesDone:
     """Return the job with as many pictures as it asked for.
 
     Of spare pictures, those that the checkpoint's scorer finds nearest to the words and the look
@@ -207,8 +149,10 @@ def keep_best(done: ImagesDone, request: TextToImage, checkpoint: Checkpoint) ->
     from generation.judging.scorer.choosing import open_scorer, ranked
 
     started_at_s = time.monotonic()
-    styled = functools.partial(checkpoint.styled, style=request.style)
-    captions = [WeightedPrompt(styled(part.text), part.weight) for part in request.prompts]
+    captions = [
+        WeightedPrompt(checkpoint.caption(request, part.text), part.weight)
+        for part in request.prompts
+    ]
     scorer = open_scorer(Path(checkpoint.scorer))
     best = ranked(scorer, captions, [image.png for image in done.images])[: request.num_images]
     kept = [dataclasses.replace(done.images[number], index=i) for i, number in enumerate(best)]
@@ -216,7 +160,7 @@ def keep_best(done: ImagesDone, request: TextToImage, checkpoint: Checkpoint) ->
     return dataclasses.replace(done, images=tuple(kept), elapsed_s=elapsed_s)
 
 
-def tell_unknown(done: ImagesDone, request: TextToImage, checkpoint: Checkpoint) -> ImagesDone:
+def tell_unknown(done: ImagesDone, request: Imagine, checkpoint: Checkpoint) -> ImagesDone:
     """Return the job with the words of its prompt that the checkpoint cannot know.
 
     Without a vocabulary, or without the text encoder that measures meanings, nothing is said. The
@@ -233,10 +177,11 @@ def refuse_unfit(order: Order, checkpoint: Checkpoint) -> None:
     """Refuse an order that this checkpoint cannot draw.
 
     Raises:
-        InvalidRequest: Its size or style is not the checkpoint's, its picture is missing, or
+        InvalidRequest: A field is out of its range, its size or style is not the checkpoint's, its picture is missing, or
             nothing could pick the best of its pictures.
     """
     request = order.request
+    request.check()
     multiple = checkpoint.size_multiple
     for field, side_px in (("width", request.width), ("height", request.height)):
         if side_px % multiple:
@@ -244,52 +189,8 @@ def refuse_unfit(order: Order, checkpoint: Checkpoint) -> None:
     if request.width * request.height > checkpoint.pixel_limit:
         size = f"{request.width}x{request.height}"
         raise InvalidRequest("size", size, f"at most {checkpoint.pixel_limit} pixels in all")
-    checkpoint.styled("", request.style)
+    checkpoint.caption(request, "")
     if request.num_spare and not checkpoint.scorer:
         raise InvalidRequest("num_spare", request.num_spare, "0 on a model without a scorer")
-    if isinstance(request, ImageToImage) and order.image_png is None:
-        raise InvalidRequest("image", request.image, "sent along with the order")
-
-
-def start_step(request: TextToImage) -> int:
-    """Return how many of the first steps are skipped because a picture is started from.
-
-    Source: diffusers, `StableDiffusionImg2ImgPipeline.get_timesteps`, but never less than one
-    step is left.
-    """
-    if not isinstance(request, ImageToImage):
-        return 0
-    kept = int(request.num_inference_steps * request.strength)
-    return request.num_inference_steps - max(kept, 1)
-
-
-def fit(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Return `image` scaled to cover width x height pixels and cropped around its middle."""
-    if image.size == (width, height):
-        return image
-    return ImageOps.fit(image, (width, height), method=Image.Resampling.LANCZOS)
-
-
-def encode_png(image: Image.Image) -> bytes:
-    """Return the PNG file of an RGB picture: fixed settings and nothing but the pixels."""
-    file = io.BytesIO()
-    image.save(file, format="PNG", compress_level=6)
-    return file.getvalue()
-
-
-def encode_preview(image: Image.Image) -> bytes:
-    """Return a PNG of at most `PREVIEW_SIDE_PX` a side, made fast rather than small."""
-    small = image.copy()
-    small.thumbnail((PREVIEW_SIDE_PX, PREVIEW_SIDE_PX), Image.Resampling.BILINEAR)
-    file = io.BytesIO()
-    small.save(file, format="PNG", compress_level=1)
-    return file.getvalue()
-
-
-@functools.cache
-def atelier_version() -> str:
-    """Return the installed version of this project."""
-    try:
-        return importlib.metadata.version("atelier-discord")
-    except importlib.metadata.PackageNotFoundError:
-        return "uninstalled"
+    if len(order.blobs) != len(request.inputs):
+        raise InvalidRequest("inputs", len(order.blobs), "sent along with the order")

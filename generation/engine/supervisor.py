@@ -41,8 +41,8 @@ class Supervisor:
 
     Args:
         checkpoints: Name to description; the first is loaded when the worker starts.
-        device: As `generation.engine.device.choose` takes it.
-        dtype: As `generation.engine.device.choose` takes it.
+        device: As `generation.techniques.device.choose` takes it.
+        dtype: As `generation.techniques.device.choose` takes it.
         threads: CPU cores to use; 0 for all.
         previews: Whether slow steps come with a preview.
         start_timeout_s: Longest start, and longest load of another checkpoint.

@@ -8,14 +8,15 @@ whatever pieces the pipe delivers, so a cancelled read loses nothing. Standard l
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from generation.work import requests
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import InvalidRequest
 from generation.work.orders import Order, WorkerReady
+from generation.work.requests.reading import from_json, to_json
 from generation.work.results import (
     DrawnImage,
     EngineFingerprint,
@@ -43,8 +44,8 @@ class Setup:
 
     Args:
         checkpoints: All it may load; it loads the first before it says that it is ready.
-        device: As `generation.engine.device.choose` takes it.
-        dtype: As `generation.engine.device.choose` takes it.
+        device: As `generation.techniques.device.choose` takes it.
+        dtype: As `generation.techniques.device.choose` takes it.
         threads: CPU cores to use; 0 for all.
         previews: Whether slow models should send previews.
         delay_s: How long to wait before starting: the back-off after crashes. The worker waits
@@ -197,12 +198,11 @@ def _to_frame(message: Message) -> Frame:
             return {**fields, **rest, "checkpoints": listed}, ()
         case Draw(batch, orders):
             listed = [
-                {"job_id": order.job_id, "request": requests.to_json(order.request)}
-                for order in orders
+                {"job_id": order.job_id, "request": to_json(order.request)} for order in orders
             ]
-            # An absent picture is an empty blob: no PNG is empty.
-            return {**fields, "batch": batch, "orders": listed}, [
-                order.image_png or b"" for order in orders
+            counts = [len(order.blobs) for order in orders]
+            return {**fields, "batch": batch, "orders": listed, "counts": counts}, [
+                blob for order in orders for blob in order.blobs
             ]
         case WorkerReady(device, dtype, fingerprint, max_images):
             rest = {"device": device, "dtype": dtype, "max_images": max_images}
@@ -220,9 +220,14 @@ def _from_frame(fields: dict[str, Any], blobs: Sequence[bytes]) -> Message:
             listed = fields.pop("checkpoints")
             return Setup(checkpoints=tuple(map(_checkpoint_from_json, listed)), **fields)
         case "Draw":
+            rest = iter(blobs)
             orders = tuple(
-                Order(order["job_id"], requests.from_json(order["request"]), blob or None)
-                for order, blob in zip(fields["orders"], blobs, strict=True)
+                Order(
+                    order["job_id"],
+                    from_json(order["request"]),
+                    tuple(itertools.islice(rest, count)),
+                )
+                for order, count in zip(fields["orders"], fields["counts"], strict=True)
             )
             return Draw(fields["batch"], orders)
         case "WorkerReady":

@@ -18,10 +18,10 @@ import traceback
 from typing import BinaryIO
 
 from generation.engine import wire
-from generation.engine.engine import Engine, failed, is_final
+from generation.engine.engine import Engine, is_final
 from generation.work.errors import DrawingFailed, GenerationError
 from generation.work.orders import WorkerReady
-from generation.work.results import WorkerEvent
+from generation.work.results import WorkerEvent, failed
 
 log = logging.getLogger("generation.engine.worker")
 

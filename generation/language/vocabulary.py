@@ -20,7 +20,7 @@ from generation.language import sentences
 from generation.language.prompt_words import fold, forms, words_of
 from generation.language.text_encoder import load_tokenizer
 from generation.work.checkpoints import Checkpoint
-from generation.work.requests import WeightedPrompt
+from generation.work.requests.imagine import WeightedPrompt
 from generation.work.results import UnknownWord
 
 KNOWN_FROM = 0.7

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import PIL
 from PIL import Image
 
-from generation.engine import engine
+from generation.techniques import protocol
 from generation.work.checkpoints import Checkpoint
 from generation.work.orders import Order
-from generation.work.requests import ImageToImage, TextToImage
+from generation.work.requests.imagine import Imagine
 from generation.work.results import (
     DrawnImage,
     EngineFingerprint,
@@ -56,16 +56,16 @@ class Pattern:
         return EngineFingerprint(
             {
                 "technique": "pattern",
-                "atelier": engine.atelier_version(),
+                "atelier": protocol.atelier_version(),
                 "numpy": np.__version__,
                 "pillow": PIL.__version__,
             }
         )
 
     def draw(
-        self, orders: Sequence[Order], report: engine.Report, is_cancelled: engine.IsCancelled
+        self, orders: Sequence[Order], report: protocol.Report, is_cancelled: protocol.IsCancelled
     ) -> None:
-        """Draw the orders step by step; see `engine.Technique`."""
+        """Draw the orders step by step; see `protocol.Technique`."""
         started_at_s = time.monotonic()
         active = list(orders)
         total = max(order.request.num_inference_steps for order in orders)
@@ -95,21 +95,21 @@ class Pattern:
         request = order.request
         picture = self._paint(order, index)
         pixels = np.rint(picture * 255).astype(np.uint8)
-        png = engine.encode_png(Image.fromarray(pixels))
+        png = protocol.encode_png(Image.fromarray(pixels))
         return DrawnImage(index, request.seed_of(index), request.width, request.height, png)
 
     def _paint(self, order: Order, index: int) -> Picture:
         picture = paint(order.request, order.request.seed_of(index), self.checkpoint)
-        if isinstance(order.request, ImageToImage) and order.image_png is not None:
-            start = _start_from(order.image_png, order.request)
+        if order.start_png is not None:
+            start = _start_from(order.start_png, order.request)
             picture = start + (picture - start) * order.request.strength
         return picture
 
     def _preview(self, order: Order, done: float) -> bytes | None:
-        if not self._previews or self._step_delay_s < engine.PREVIEW_FROM_S or done >= 1:
+        if not self._previews or self._step_delay_s < protocol.PREVIEW_FROM_S or done >= 1:
             return None
         faded = 0.5 + (self._paint(order, 0) - 0.5) * done
-        return engine.encode_preview(Image.fromarray(np.rint(faded * 255).astype(np.uint8)))
+        return protocol.encode_preview(Image.fromarray(np.rint(faded * 255).astype(np.uint8)))
 
 
 def step_delay_s(source: str) -> float:
@@ -127,13 +127,13 @@ def step_delay_s(source: str) -> float:
     return delay_s
 
 
-def paint(request: TextToImage, seed: int, checkpoint: Checkpoint) -> Picture:
+def paint(request: Imagine, seed: int, checkpoint: Checkpoint) -> Picture:
     """Return the picture of `request` with `seed` as [height, width, 3] from 0 to 1.
 
     The prompt chooses the palette and the seed the composition, so that pictures of one prompt
     look like one family.
     """
-    words = [(checkpoint.styled(part.text, request.style), part.weight) for part in request.prompts]
+    words = [(checkpoint.caption(request, part.text), part.weight) for part in request.prompts]
     meaning = repr((words, request.negative_prompt, request.guidance_scale))
     palette = _chance("palette", meaning, "")
     layout = _chance("layout", meaning, str(seed))
@@ -159,7 +159,7 @@ def _lerp(start: Picture, end: Picture, share: Picture) -> Picture:
     return start + (end - start) * share
 
 
-def _start_from(png: bytes, request: TextToImage) -> Picture:
+def _start_from(png: bytes, request: Imagine) -> Picture:
     with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-        fitted = engine.fit(image.convert("RGB"), request.width, request.height)
+        fitted = protocol.fit(image.convert("RGB"), request.width, request.height)
     return np.asarray(fitted, dtype=np.float64) / 255

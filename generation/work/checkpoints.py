@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from generation.work import border
 from generation.work.errors import CheckpointCorrupt, FileRefused, InvalidRequest
-from generation.work.requests import MAX_STEPS, TextToImage
+from generation.work.requests.imagine import MAX_STEPS, Imagine
 
 Family = Literal["slots", "pipeline", "pattern"]
 ABILITIES = frozenset({"ar", "negative", "image", "weights", "quality", "stylize", "chaos", "tile"})
@@ -131,6 +131,19 @@ class Checkpoint:
         if name not in self.styles:
             raise InvalidRequest("style", name, f"one of {', '.join(self.styles) or 'none'}")
         return self.styles[name].replace("{prompt}", prompt)
+
+    def caption(self, request: Imagine, text: str) -> str:
+        """Return one part of a request's prompt in the words that are drawn.
+
+        The request brings its style's words along; a record of before that was so takes those of
+        today.
+
+        Raises:
+            InvalidRequest: It brings none, and there is no style of that name.
+        """
+        if request.template:
+            return request.template.replace("{prompt}", text)
+        return self.styled(text, request.style)
 
 
 PATTERN = Checkpoint(
@@ -292,12 +305,12 @@ def _multiples_near(side_px: float, step: int) -> list[int]:
     return [count * step for count in range(below - 1, below + 3) if 16 <= count * step <= 4096]
 
 
-def cost_key(request: TextToImage) -> str:
+def cost_key(request: Imagine) -> str:
     """Return the key under which the device-seconds an image of this kind takes are measured."""
     return f"{request.model}/{request.width}x{request.height}/{request.num_inference_steps}"
 
 
-def estimate_cost_s(request: TextToImage, costs: Mapping[str, float]) -> float:
+def estimate_cost_s(request: Imagine, costs: Mapping[str, float]) -> float:
     """Return the estimated device-seconds of a whole request.
 
     Without a measurement of its kind, the nearest measured kind of the same model is scaled by
@@ -310,7 +323,7 @@ def estimate_cost_s(request: TextToImage, costs: Mapping[str, float]) -> float:
     return _cost_per_image_s(request, costs) * request.num_candidates
 
 
-def _cost_per_image_s(request: TextToImage, costs: Mapping[str, float]) -> float:
+def _cost_per_image_s(request: Imagine, costs: Mapping[str, float]) -> float:
     key = cost_key(request)
     if key in costs:
         return costs[key]

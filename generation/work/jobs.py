@@ -12,7 +12,7 @@ import dataclasses
 import datetime as dt
 from enum import StrEnum
 
-from generation.work.requests import TextToImage
+from generation.work.requests.imagine import Imagine
 
 
 class JobState(StrEnum):
@@ -88,7 +88,7 @@ class Job:
     member_id: int
     place: Place
     typed: str
-    request: TextToImage
+    request: Imagine
     state: JobState
     cost_s: float
     created_at: dt.datetime

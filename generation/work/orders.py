@@ -3,7 +3,8 @@
 import dataclasses
 
 from generation.work.checkpoints import Checkpoint
-from generation.work.requests import ImageToImage, TextToImage
+from generation.work.inputs import Role
+from generation.work.requests.imagine import Imagine
 from generation.work.results import EngineFingerprint
 
 
@@ -14,13 +15,19 @@ class Order:
     Args:
         job_id: Number under which its events come back.
         request: What to draw.
-        image_png: The picture to start from, for an `ImageToImage`: a PNG that we encoded
-            ourselves (see `generation.judging.safety.decode`), never an upload as it came.
+        blobs: One PNG for each of the request's inputs, in their order: encoded by ourselves (see
+            `generation.judging.safety.decode`), never an upload as it came.
     """
 
     job_id: int
-    request: TextToImage
-    image_png: bytes | None = None
+    request: Imagine
+    blobs: tuple[bytes, ...] = ()
+
+    @property
+    def start_png(self) -> bytes | None:
+        """The picture to draw on from, or None."""
+        pairs = zip(self.request.inputs, self.blobs, strict=True)
+        return next((blob for each, blob in pairs if each.role is Role.START), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class WorkerReady:
     max_images: int
 
 
-def batch_key(request: TextToImage, checkpoint: Checkpoint) -> str:
+def batch_key(request: Imagine, checkpoint: Checkpoint) -> str:
     """Return the key that jobs must share to be drawn in one batch.
 
     Same checkpoint, size and steps, guidance or none, an image to start from or none: what makes
@@ -48,6 +55,6 @@ def batch_key(request: TextToImage, checkpoint: Checkpoint) -> str:
     the amount of guidance may differ.
     """
     guided = "guided" if request.guidance_scale > 1 else "unguided"
-    start = "image" if isinstance(request, ImageToImage) else "noise"
+    start = "image" if request.start else "noise"
     size = f"{request.width}x{request.height}"
     return f"{checkpoint.name}/{size}/{request.num_inference_steps}/{guided}/{start}"

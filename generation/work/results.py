@@ -5,6 +5,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 
+from generation.work.errors import GenerationError
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineFingerprint:
@@ -132,3 +134,8 @@ class OrderCancelled:
 
 
 WorkerEvent = StepDone | ImagesDone | OrderFailed | OrderCancelled
+
+
+def failed(job_id: int, error: GenerationError) -> OrderFailed:
+    """Return the event that ends a job with `error`."""
+    return OrderFailed(job_id, type(error).__name__, str(error))

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from generation.engine import device
-from generation.engine.engine import Technique
 from generation.engine.supervisor import Supervisor
+from generation.techniques import device
+from generation.techniques.protocol import Technique
 from generation.work.checkpoints import EMBEDDED, PATTERN, Checkpoint, read_checkpoint
 from generation.work.orders import Order
-from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.results import ImagesDone
 
 IMAGES = 4
@@ -22,8 +22,8 @@ Row = tuple[str, float, str]
 Work = Callable[..., None]
 
 
-def request_of(checkpoint: Checkpoint, num_images: int) -> TextToImage:
-    return TextToImage(
+def request_of(checkpoint: Checkpoint, num_images: int) -> Imagine:
+    return Imagine(
         prompts=(WeightedPrompt("a red apple"),),
         model=checkpoint.name,
         seed=7,
@@ -41,7 +41,7 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - started_s
 
 
-def _passes(technique: Any, request: TextToImage, images: int) -> tuple[Work, Work]:
+def _passes(technique: Any, request: Imagine, images: int) -> tuple[Work, Work]:
     """Return one forward pass of the denoiser, and one of the decoder, for so many images."""
     import torch
 
@@ -64,7 +64,7 @@ def _passes(technique: Any, request: TextToImage, images: int) -> tuple[Work, Wo
     return denoise, decode
 
 
-def _bare_in_lanes(technique: Any, request: TextToImage) -> Work:
+def _bare_in_lanes(technique: Any, request: Imagine) -> Work:
     """Return the denoiser and decoder alone, in the engine's own layout of batches and lanes."""
     size = technique._micro_batch
     denoise, decode = _passes(technique, request, size)
@@ -78,7 +78,7 @@ def _bare_in_lanes(technique: Any, request: TextToImage) -> Work:
     return draw
 
 
-def _bare_at_once(technique: Any, request: TextToImage) -> Work:
+def _bare_at_once(technique: Any, request: Imagine) -> Work:
     """Return the denoiser and decoder alone, all images in one batch, torch's threads on all."""
     import torch
 

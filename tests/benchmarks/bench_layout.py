@@ -1,6 +1,6 @@
 """Four pictures of the embedded checkpoint, in every layout of the work, beside what two cores could.
 
-`generation.engine.device` and `generation.techniques.diffusion.loading` choose by this table.
+`generation.techniques.device` and `generation.techniques.diffusion.loading` choose by this table.
 """
 
 import copy
@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from generation.engine import device
-from generation.engine.engine import Technique
 from generation.learning.assessment.timing import matrix_rate, operations_of
+from generation.techniques import device
 from generation.techniques.diffusion import loading
+from generation.techniques.protocol import Technique
 from generation.work.checkpoints import EMBEDDED, read_checkpoint
 from generation.work.orders import Order
-from generation.work.requests import TextToImage
+from generation.work.requests.imagine import Imagine
 from tests.benchmarks.bench_engine import request_of
 
 IMAGES = 4
@@ -74,7 +74,7 @@ def run() -> Iterator[Row]:
 
 
 def _inputs(
-    pipeline: Any, request: TextToImage, rows: int, dtype: torch.dtype, order: torch.memory_format
+    pipeline: Any, request: Imagine, rows: int, dtype: torch.dtype, order: torch.memory_format
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return latents and text states."""
     side = (request.height // pipeline.vae_scale_factor, request.width // pipeline.vae_scale_factor)

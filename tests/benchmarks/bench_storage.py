@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from generation.work.jobs import JobState, Place
-from generation.work.requests import TextToImage, WeightedPrompt, to_json
+from generation.work.requests.imagine import Imagine, WeightedPrompt
+from generation.work.requests.reading import to_json
 from storage.schema import migrate
 from storage.store import DATABASE_NAME, Store
 
@@ -157,8 +158,8 @@ def _rows() -> Iterator[tuple[object, ...]]:
         )
 
 
-def _request(prompt: str) -> TextToImage:
-    return TextToImage(
+def _request(prompt: str) -> Imagine:
+    return Imagine(
         prompts=(WeightedPrompt(prompt),),
         model="embedded",
         seed=7,

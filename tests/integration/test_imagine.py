@@ -13,8 +13,8 @@ from bot.chat.presses import Action, Press
 from bot.demo.stage import text_of
 from generation.language.text_encoder import PACKAGE
 from generation.work.checkpoints import PATTERN
+from generation.work.inputs import Input, Role
 from generation.work.jobs import Job, JobState
-from generation.work.requests import ImageToImage
 from tests.integration.conftest import World, buttons, open_world
 
 
@@ -127,8 +127,7 @@ async def test_remix_draws_a_child_that_remembers_its_parent(world: World) -> No
     (child,) = await world.app.store.jobs.of_member(world.bob.id)
     child = await world.job_in(child.id, JobState.POSTED)
     assert child.parent_image_id == images[2].id
-    assert isinstance(child.request, ImageToImage)
-    assert child.request.image == images[2].sha256
+    assert child.request.start == Input(Role.START, images[2].sha256, images[2].id)
 
 
 async def test_a_form_opened_before_a_restart_can_be_sent_after_it(world: World) -> None:
@@ -203,8 +202,7 @@ async def test_an_attached_picture_is_the_start(world: World) -> None:
     await world.consent(world.alice)
     upload = ("start.png", await _png(200, 100))
     job = await world.imagine(world.alice, "a fox", image=upload)
-    assert isinstance(job.request, ImageToImage)
-    with Pillow.open(io.BytesIO(world.app.store.files.read(job.request.image))) as kept:
+    with Pillow.open(io.BytesIO(world.app.store.files.read(job.request.start.sha256))) as kept:
         assert kept.size == (200, 100)
 
 

@@ -20,7 +20,7 @@ from bot.studio.refusals import Refused
 from bot.studio.searches import MAX_TEXT, STATES, Search, search_from
 from generation.work.checkpoints import PATTERN
 from generation.work.jobs import Job, JobState, Place
-from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from storage.moderation import ActionKind
 from tests.integration.conftest import World
 
@@ -54,7 +54,7 @@ def press_id(message: Any, start: str) -> str:
 async def recorded(world: World, typed: str = "a fox", **changes: Any) -> Job:
     """Put a queued job of alice's into the record without drawing it."""
     values = {"prompts": (WeightedPrompt(typed),), "model": PATTERN.name, "seed": 1}
-    request = TextToImage(
+    request = Imagine(
         **values, width=128, height=128, num_inference_steps=4, guidance_scale=2.0, num_images=1
     )
     member_id = changes.pop("member_id", world.alice.id)

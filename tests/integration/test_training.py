@@ -9,16 +9,16 @@ import torch
 from diffusers import AutoPipelineForImage2Image, StableDiffusionPipeline
 from PIL import Image
 
-from generation.engine.device import choose
 from generation.learning.recipes.work import Work
 from generation.learning.training import checkpoint, conditions, diffusion, distill
 from generation.learning.training.diffusion import DiffusionSummary
 from generation.learning.training.distill import DistillRecipe
+from generation.techniques.device import choose
 from generation.techniques.diffusion import loading
 from generation.work import checkpoints
 from generation.work.orders import Order
 from generation.work.progress import silent
-from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.results import ImagesDone
 from tests.unit.generation.learning.training import toy
 
@@ -117,7 +117,7 @@ def test_engine_draws_with_a_student_of_one_step(work: Work, trained: DiffusionS
     summary = distill.train(work, recipe, silent)
     described = checkpoints.read_checkpoint(summary.out)
     technique = loading.load(described, choose("cpu", "float32", 1), previews=False)
-    request = TextToImage(
+    request = Imagine(
         prompts=(WeightedPrompt("a red circle"),),
         model=described.name,
         style="solid",

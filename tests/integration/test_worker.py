@@ -17,11 +17,11 @@ import pytest
 from generation.engine.supervisor import Order, Supervisor
 from generation.work.checkpoints import EMBEDDED, PATTERN, read_checkpoint
 from generation.work.errors import CheckpointCorrupt, GenerationError, WorkerCrashed
-from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
 
 PROMPT = "a very secret fox"
-REQUEST = TextToImage(
+REQUEST = Imagine(
     prompts=(WeightedPrompt(PROMPT),),
     model="pattern",
     seed=7,

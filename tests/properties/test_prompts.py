@@ -19,7 +19,8 @@ from bot.grammar.prompts import (
     to_text,
 )
 from generation.work.checkpoints import ABILITIES, PATTERN
-from generation.work.requests import MAX_SEED, WeightedPrompt
+from generation.work.inputs import Input, Role
+from generation.work.requests.imagine import MAX_SEED, WeightedPrompt
 
 PIECES = """:: : -- - — – { } , \\ \\, \\{ a fox 2 -.5 --ar --no --tile ::3 nan 1e9 https:// < > . 🦊 é ☁
     \u0301 \u0301\u0323\u0300 \u200d \u200b \u202e \ufe0f \U0001f3fd \u2800 \U000e0061 {--tile,}"""
@@ -152,7 +153,7 @@ def test_every_flag_is_honoured_or_spoken_of(parsed, honours, has_image):
         styles={parsed.style: "{prompt}"} if parsed.style else {},
         honours=honours,
     )
-    image = "0" * 64 if has_image else None
+    image = Input(Role.START, "0" * 64) if has_image else None
     request, notes = (
         (
             result := resolve(parsed, checkpoint=checkpoint, seed=1, num_images=4, image=image)
@@ -173,7 +174,7 @@ def test_every_flag_is_honoured_or_spoken_of(parsed, honours, has_image):
     assert ("`--c` has no effect" in said) == (parsed.chaos is not None)
     if parsed.negative:
         assert (request.negative_prompt != "") == ("negative" in honours)
-    assert hasattr(request, "strength") == (has_image and "image" in honours)
+    assert (request.start is not None) == (has_image and "image" in honours)
 
 
 UNITS = """{ } {a, {a,b} \\ \\{ : :: a:: - -- x-- — a, https:// 🦊\u200d a\u0301 \u200b --ar , 9 < ::-

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from generation.work.inputs import Input, Role
 from generation.work.jobs import FINAL_STATES, TRANSITIONS, JobState, Place
-from generation.work.requests import MAX_SEED, ImageToImage, TextToImage, WeightedPrompt
+from generation.work.requests.imagine import MAX_SEED, Imagine, WeightedPrompt
 from storage.consent import Scope
 from storage.errors import TransitionRefused
 from storage.images import ImageFiles
@@ -43,7 +44,7 @@ def store(runner):
 
 
 def request_for(prompt="fox"):
-    return TextToImage(
+    return Imagine(
         prompts=(WeightedPrompt(prompt),),
         model="m",
         seed=1,
@@ -114,10 +115,10 @@ fields = {
     "num_images": st.integers(1, 5),
     "num_spare": st.integers(0, 3),
 }
-requests = st.builds(TextToImage, **fields) | st.builds(
-    ImageToImage,
+requests = st.builds(Imagine, **fields) | st.builds(
+    Imagine,
     **fields,
-    image=st.binary(min_size=32, max_size=32).map(bytes.hex),
+    inputs=st.binary(min_size=32, max_size=32).map(lambda sha: (Input(Role.START, sha.hex()),)),
     strength=st.floats(0, 1, exclude_min=True),
 )
 

@@ -13,7 +13,7 @@ from bot.chat.views.asking import open_message, proceed, withdraw_message
 from bot.grammar.prompts import parse_jobs
 from bot.studio.refusals import Refused
 from bot.studio.studio import Ask
-from generation.work.requests import MAX_IMAGES
+from generation.work.requests.imagine import MAX_IMAGES
 
 CHOICES_SHOWN = 25  # Discord's limit for autocomplete
 

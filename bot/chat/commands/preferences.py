@@ -11,7 +11,7 @@ from bot.chat.commands.imagine import choices
 from bot.messages import plain
 from bot.studio.defaults import change_own, change_server
 from bot.studio.refusals import Refused
-from generation.work.requests import MAX_IMAGES
+from generation.work.requests.imagine import MAX_IMAGES
 from storage.settings import MAX_CONCURRENT, MAX_WAITING, GuildSettings, MemberSettings
 
 MAX_NEGATIVE = 300

@@ -16,7 +16,7 @@ from bot.messages import mention, plain
 from bot.studio.refusals import Gone
 from bot.studio.studio import Ask
 from generation.work.jobs import Job, JobState
-from generation.work.requests import ImageToImage, TextToImage
+from generation.work.requests.imagine import Imagine
 
 
 async def vote(interaction: Interaction, press: Press) -> None:
@@ -71,7 +71,7 @@ async def open_remix(interaction: Interaction, press: Press) -> None:
     await interaction.response.send_modal(form)
 
 
-def _as_typed(request: TextToImage) -> str:
+def _as_typed(request: Imagine) -> str:
     """Return the request in the prompt grammar, without its seed."""
     style = f" --style {request.style}" if request.style else ""
     negative = f" --no {request.negative_prompt}" if request.negative_prompt else ""
@@ -123,8 +123,8 @@ def _recipe(job: Job) -> str:
         "State": job.state.value,
         "Asked": views.stamp(job.created_at),
     }
-    if isinstance(request, ImageToImage):
-        facts["Started from"] = f"`{request.image[:16]}…` at strength {request.strength:g}"
+    if start := request.start:
+        facts["Started from"] = f"`{start.sha256[:16]}…` at strength {request.strength:g}"
     lines = [f"### Job {job.id}", *(f"**{name}:** {value}" for name, value in facts.items())]
 
     return "\n".join(lines)

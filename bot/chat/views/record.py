@@ -15,7 +15,6 @@ from bot.messages import mention, plain
 from bot.studio.records import Page, Record
 from bot.studio.searches import STATES, Search
 from generation.work.jobs import Image, Job
-from generation.work.requests import ImageToImage
 from storage.moderation import Action as ModerationAction
 from storage.moderation import ActionKind
 from storage.search import COUNT_LIMIT
@@ -197,8 +196,8 @@ def _facts(record: Record, limit: int) -> Iterator[tuple[str, str]]:
         f"{request.width}×{request.height} px, {request.num_inference_steps} steps, "
         f"guidance {request.guidance_scale:g}, seed `{request.seed}`",
     )
-    if isinstance(request, ImageToImage):
-        yield "Started from", f"`{request.image[:16]}…` at strength {request.strength:g}"
+    if start := request.start:
+        yield "Started from", f"`{start.sha256[:16]}…` at strength {request.strength:g}"
     if record.parent:
         yield "Remix of", f"picture {record.parent.index + 1} of job {record.parent.job_id}"
     yield "Remixed as", ", ".join(f"job {child_id}" for child_id in record.children[:20])

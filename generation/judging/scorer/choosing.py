@@ -18,7 +18,7 @@ from generation.judging.scorer import files
 from generation.judging.scorer.model import Scorer
 from generation.language.text_encoder import TextEncoderUnavailable, verified_directory
 from generation.work.errors import CheckpointCorrupt
-from generation.work.requests import WeightedPrompt
+from generation.work.requests.imagine import WeightedPrompt
 
 
 @functools.lru_cache(maxsize=2)

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from generation.engine import device
-from generation.engine.device import DeviceChoice, name_of
 from generation.learning.assessment import figures, samplers, timing
 from generation.learning.assessment.figures import Comparing, Evidence, Figure
 from generation.learning.assessment.judge import Judge, Pictures, real_pictures, to_pictures
@@ -25,6 +23,8 @@ from generation.learning.metrics.by_look import LookFigures
 from generation.learning.metrics.fidelity import psnr
 from generation.learning.recipes.work import Work
 from generation.learning.training import scorer
+from generation.techniques import device
+from generation.techniques.device import DeviceChoice, name_of
 from generation.work import manifest
 from generation.work.checkpoints import EMBEDDED_SCORER
 from generation.work.progress import Progress, silent

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from generation.engine import device
 from generation.learning.assessment import samplers
 from generation.learning.assessment.assess import Assessment
 from generation.learning.assessment.human import Contender, write_page
@@ -14,6 +13,7 @@ from generation.learning.assessment.prompts import Group, choose, untaught
 from generation.learning.assessment.samplers import AssessmentError, Reconstruction
 from generation.learning.dataset import stored
 from generation.learning.recipes.work import Work
+from generation.techniques import device
 from generation.work.progress import Progress
 
 BATCH = 8

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from generation.engine import device
 from generation.learning.assessment import samplers
 from generation.learning.assessment.figures import Estimate, Numbers, halves
 from generation.learning.assessment.judge import Judge, Pictures
@@ -26,6 +25,7 @@ from generation.learning.metrics.distances import Features
 from generation.learning.metrics.frechet import frechet_distance
 from generation.learning.metrics.retrieval import recall_at_1
 from generation.learning.training import scorer
+from generation.techniques import device
 from generation.work import border, manifest
 from generation.work.progress import Progress, silent
 

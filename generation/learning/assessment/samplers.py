@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from diffusers import AutoencoderTiny, StableDiffusionPipeline
 
-from generation.engine.device import DeviceChoice
 from generation.learning.assessment.judge import Pictures, to_pictures, to_tensor
 from generation.learning.training import checkpoint
+from generation.techniques.device import DeviceChoice
 from generation.techniques.gan.model import Gan
 from generation.techniques.gan.model import load as load_gan
 from generation.work import border, manifest

@@ -13,10 +13,10 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2D
 from PIL import Image
 from torch import Tensor
 
-from generation.engine import engine
-from generation.engine.device import DeviceChoice
 from generation.learning.training.loop import TrainingStopped
 from generation.learning.training.run import Placement
+from generation.techniques import protocol
+from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion.loading import open_pipeline, quieten
 from generation.work import border
 from generation.work.checkpoints import DISTILLED, MANIFEST, Checkpoint, read_checkpoint
@@ -87,7 +87,7 @@ class Base:
         vae = self.pipeline.vae.float()  # once a picture, so what it costs does not matter
         means, stds = [], []
         for number, path in enumerate(paths):
-            image = engine.fit(_on_white(path), width, height)
+            image = protocol.fit(_on_white(path), width, height)
             pixels = self.pipeline.image_processor.preprocess(image)
             encoded = vae.encode(pixels.float().to(self.at.device))
             is_drawn = hasattr(encoded, "latent_dist")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from generation.engine import device
+from generation.techniques import device
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import torch
 import transformers
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 
-from generation.engine import engine
-from generation.engine.device import DeviceChoice, name_of
 from generation.judging.scorer import files as scorer_files
+from generation.techniques import protocol
+from generation.techniques.device import DeviceChoice, name_of
 from generation.techniques.diffusion import files
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import CheckpointCorrupt
@@ -20,7 +20,7 @@ from generation.work.results import EngineFingerprint
 DECODER_CHANNELS_LAST = "contiguous, decoder channels_last"
 
 
-def load(checkpoint: Checkpoint, choice: DeviceChoice, *, previews: bool) -> engine.Technique:
+def load(checkpoint: Checkpoint, choice: DeviceChoice, *, previews: bool) -> protocol.Technique:
     """Return a checkpoint's technique, loaded onto the chosen device.
 
     Raises:
@@ -101,7 +101,7 @@ def fingerprint_of(
     is_cpu = choice.device == "cpu"
     fields = {
         "technique": checkpoint.family,
-        "atelier": engine.atelier_version(),
+        "atelier": protocol.atelier_version(),
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
         "transformers": transformers.__version__,

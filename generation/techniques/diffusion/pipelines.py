@@ -14,18 +14,19 @@ import torch
 from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
 from PIL import Image
 
-from generation.engine import engine
-from generation.engine.device import DeviceChoice
+from generation.techniques import protocol
+from generation.techniques.device import DeviceChoice
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import InvalidRequest, OutOfMemory
 from generation.work.orders import Order
-from generation.work.requests import ImageToImage, TextToImage
+from generation.work.requests.imagine import Imagine
 from generation.work.results import (
     DrawnImage,
     EngineFingerprint,
     ImagesDone,
     OrderCancelled,
     StepDone,
+    failed,
 )
 
 
@@ -65,20 +66,20 @@ class WholePipeline:
     def draw(
         self,
         orders: Sequence[Order],
-        report: engine.Report,
-        is_cancelled: engine.IsCancelled,
+        report: protocol.Report,
+        is_cancelled: protocol.IsCancelled,
     ) -> None:
-        """Draw the orders one after the other; see `engine.Technique`."""
+        """Draw the orders one after the other; see `protocol.Technique`."""
         for order in orders:
             try:
                 self._draw_order(order, report, is_cancelled)
             except InvalidRequest as error:
-                report(engine.failed(order.job_id, error))
+                report(failed(order.job_id, error))
             except torch.OutOfMemoryError as error:
                 raise OutOfMemory("the device has no room for a picture of this size") from error
 
     def _draw_order(
-        self, order: Order, report: engine.Report, is_cancelled: engine.IsCancelled
+        self, order: Order, report: protocol.Report, is_cancelled: protocol.IsCancelled
     ) -> None:
         started_at_s = time.monotonic()
         progress = Progress(order, report, is_cancelled, self._preview if self._previews else None)
@@ -104,19 +105,19 @@ class WholePipeline:
             callback_on_step_end=progress,
             output_type="pil",
         )
-        png = b"" if progress.is_stopped else engine.encode_png(output.images[0].convert("RGB"))
+        png = b"" if progress.is_stopped else protocol.encode_png(output.images[0].convert("RGB"))
         seed = request.seed_of(index)
         return DrawnImage(index, seed, request.width, request.height, png)
 
-    def _pipeline_for(self, request: TextToImage) -> DiffusionPipeline:
-        if not isinstance(request, ImageToImage):
+    def _pipeline_for(self, request: Imagine) -> DiffusionPipeline:
+        if request.start is None:
             return self._pipeline
         if self._from_image is None:
             try:
                 self._from_image = AutoPipelineForImage2Image.from_pipe(self._pipeline)
             except ValueError as error:
                 allowed = f"left out: {self.checkpoint.name} cannot start from a picture"
-                raise InvalidRequest("image", request.image, allowed) from error
+                raise InvalidRequest("image", request.start.sha256, allowed) from error
             self._from_image.set_progress_bar_config(disable=True)
         return self._from_image
 
@@ -126,7 +127,7 @@ class WholePipeline:
         if len(request.prompts) > 1:
             raise InvalidRequest("prompts", len(request.prompts), "one without weights, here")
         arguments: dict[str, Any] = {
-            "prompt": [self.checkpoint.styled(request.prompts[0].text, request.style)],
+            "prompt": [self.checkpoint.caption(request, request.prompts[0].text)],
             "guidance_scale": request.guidance_scale,
             "num_inference_steps": request.num_inference_steps,
             "width": request.width,
@@ -134,10 +135,10 @@ class WholePipeline:
         }
         if request.negative_prompt:
             arguments["negative_prompt"] = [request.negative_prompt]
-        if isinstance(request, ImageToImage):
-            with Image.open(io.BytesIO(order.image_png or b""), formats=("PNG",)) as opened:
-                fitted = engine.fit(opened.convert("RGB"), request.width, request.height)
-            # Never less than one step; see `engine.start_step`.
+        if order.start_png is not None:
+            with Image.open(io.BytesIO(order.start_png), formats=("PNG",)) as opened:
+                fitted = protocol.fit(opened.convert("RGB"), request.width, request.height)
+            # Never less than one step; see `Imagine.start_step`.
             least = min(1.0, (1 + 1e-6) / request.num_inference_steps)
             strength = max(request.strength, least)
             arguments |= {"image": [fitted], "strength": strength}
@@ -157,7 +158,7 @@ class WholePipeline:
             scaled = (latents / vae.config.scaling_factor + shift).to(vae.dtype)
             pixels = vae.decode(scaled, return_dict=False)[0].float()
         image = pipeline.image_processor.postprocess(pixels)[0]
-        return engine.encode_preview(image)
+        return protocol.encode_preview(image)
 
 
 class Progress:
@@ -169,14 +170,14 @@ class Progress:
     def __init__(
         self,
         order: Order,
-        report: engine.Report,
-        is_cancelled: engine.IsCancelled,
+        report: protocol.Report,
+        is_cancelled: protocol.IsCancelled,
         preview: Callable[[Any, torch.Tensor], bytes | None] | None,
     ) -> None:
         self.is_stopped = False
         self._order, self._report, self._is_cancelled = order, report, is_cancelled
         self._preview = preview
-        steps = order.request.num_inference_steps - engine.start_step(order.request)
+        steps = order.request.num_inference_steps - order.request.start_step
         self._total = steps * order.request.num_candidates
         self._done = 0
         self._step_at_s = 0.0
@@ -196,7 +197,7 @@ class Progress:
         self._done = min(self._done + 1, self._total)
         step_s = time.monotonic() - self._step_at_s
         preview = None
-        if self._preview is not None and step_s > engine.PREVIEW_FROM_S:
+        if self._preview is not None and step_s > protocol.PREVIEW_FROM_S:
             preview = self._preview(pipeline, tensors["latents"])
         self._report(StepDone(self._order.job_id, self._done, self._total, preview))
         self._step_at_s = time.monotonic()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from generation.work.checkpoints import Checkpoint
-from generation.work.requests import TextToImage
+from generation.work.requests.imagine import Imagine
 
 Encode = Callable[[str], torch.Tensor]
 KEPT_TEXTS = 256
@@ -29,12 +29,12 @@ class PromptEncoder:
         self._encode = encode
         self._kept: OrderedDict[str, torch.Tensor] = OrderedDict()
 
-    def prompt_embeds(self, request: TextToImage) -> torch.Tensor:
+    def prompt_embeds(self, request: Imagine) -> torch.Tensor:
         """Return what to draw, [1, tokens, features]."""
-        parts = [self._of(self._checkpoint.styled(p.text, request.style)) for p in request.prompts]
+        parts = [self._of(self._checkpoint.caption(request, p.text)) for p in request.prompts]
         return weighted_mean(parts, [part.weight for part in request.prompts])
 
-    def negative_prompt_embeds(self, request: TextToImage) -> torch.Tensor:
+    def negative_prompt_embeds(self, request: Imagine) -> torch.Tensor:
         """Return what to keep away from, [1, tokens, features]; without words, the empty text."""
         return self._of(request.negative_prompt)
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from generation.engine import engine
 from generation.work.orders import Order
-from generation.work.requests import ImageToImage, TextToImage
+from generation.work.requests.imagine import Imagine
 from generation.work.results import DrawnImage
 
 
@@ -55,14 +54,14 @@ class Slot:
         return self.negative_prompt_embeds is not None
 
 
-def timesteps_of(scheduler: Any, request: TextToImage, device: torch.device) -> torch.Tensor:
+def timesteps_of(scheduler: Any, request: Imagine, device: torch.device) -> torch.Tensor:
     """Return the timesteps that are left after what `strength` skips.
 
     Source: diffusers, `StableDiffusionImg2ImgPipeline.get_timesteps`.
     """
     scheduler.set_timesteps(request.num_inference_steps, device=device)
-    start = engine.start_step(request) * scheduler.order
-    if isinstance(request, ImageToImage) and hasattr(scheduler, "set_begin_index"):
+    start = request.start_step * scheduler.order
+    if request.start and hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(start)
     timesteps: torch.Tensor = scheduler.timesteps[start:]
     return timesteps

@@ -19,14 +19,13 @@ from diffusers import StableDiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
-from generation.engine import engine
-from generation.engine.device import DeviceChoice
+from generation.techniques import protocol
+from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion.prompts import PromptEncoder
 from generation.techniques.diffusion.slot import Slot, batched, by_order, timesteps_of
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import OutOfMemory
 from generation.work.orders import Order
-from generation.work.requests import ImageToImage
 from generation.work.results import (
     DrawnImage,
     EngineFingerprint,
@@ -93,10 +92,10 @@ class Slots:
     def draw(
         self,
         orders: Sequence[Order],
-        report: engine.Report,
-        is_cancelled: engine.IsCancelled,
+        report: protocol.Report,
+        is_cancelled: protocol.IsCancelled,
     ) -> None:
-        """Draw the orders together; see `engine.Technique`."""
+        """Draw the orders together; see `protocol.Technique`."""
         try:
             with torch.inference_mode():
                 self._draw(orders, report, is_cancelled)
@@ -104,7 +103,7 @@ class Slots:
             raise OutOfMemory("the device has no room for pictures of this size") from error
 
     def _draw(
-        self, orders: Sequence[Order], report: engine.Report, is_cancelled: engine.IsCancelled
+        self, orders: Sequence[Order], report: protocol.Report, is_cancelled: protocol.IsCancelled
     ) -> None:
         started_at_s = time.monotonic()
         active = [slot for order in orders for slot in self.slots_of(order)]
@@ -203,7 +202,7 @@ class Slots:
 
     def _finish_one(self, slot: Slot) -> DrawnImage:
         request = slot.order.request
-        png = engine.encode_png(self._decode(slot.latents))
+        png = protocol.encode_png(self._decode(slot.latents))
         return DrawnImage(
             slot.index, request.seed_of(slot.index), request.width, request.height, png
         )
@@ -240,12 +239,12 @@ class Slots:
         factor = pipeline.vae_scale_factor
         channels = pipeline.unet.config.in_channels
         shape = (1, channels, request.height // factor, request.width // factor)
-        if not isinstance(request, ImageToImage) or order.image_png is None:
+        if order.start_png is None:
             noise = randn_tensor(shape, generator, self._device, torch.float32)
             first: torch.Tensor = noise * scheduler.init_noise_sigma
             return first
-        with Image.open(io.BytesIO(order.image_png), formats=("PNG",)) as opened:
-            image = engine.fit(opened.convert("RGB"), request.width, request.height)
+        with Image.open(io.BytesIO(order.start_png), formats=("PNG",)) as opened:
+            image = protocol.fit(opened.convert("RGB"), request.width, request.height)
         pixels = pipeline.image_processor.preprocess(image).to(self._device, pipeline.vae.dtype)
         encoded = pipeline.vae.encode(pixels)
         if hasattr(encoded, "latent_dist"):
@@ -257,14 +256,14 @@ class Slots:
         noised: torch.Tensor = scheduler.add_noise(latents, noise, timesteps[:1])
         return noised
 
-    def _report_steps(self, slots: Sequence[Slot], report: engine.Report, step_s: float) -> None:
+    def _report_steps(self, slots: Sequence[Slot], report: protocol.Report, step_s: float) -> None:
         for slot in slots:
             if slot.index == 0:
                 order = slot.scheduler.order
                 step, steps = -(-slot.position // order), -(-len(slot.timesteps) // order)
                 preview = None
-                if self._previews and step_s > engine.PREVIEW_FROM_S and not slot.is_done:
-                    preview = engine.encode_preview(self._decode(slot.latents))
+                if self._previews and step_s > protocol.PREVIEW_FROM_S and not slot.is_done:
+                    preview = protocol.encode_preview(self._decode(slot.latents))
                 report(StepDone(slot.order.job_id, step, steps, preview))
 
     def _in_lanes(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:

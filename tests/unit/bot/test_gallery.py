@@ -6,7 +6,7 @@ import pytest
 from bot.terminal.gallery import GalleryExport, caption_of, export_gallery
 from generation.learning.dataset.captioned import NotPermitted, read_folder
 from generation.work.jobs import JobState
-from generation.work.requests import WeightedPrompt
+from generation.work.requests.imagine import WeightedPrompt
 from storage.consent import Scope
 from storage.jobs import NewImage
 from storage.store import Store

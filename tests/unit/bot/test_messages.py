@@ -13,7 +13,7 @@ from bot.chat.views.press import form_values
 from bot.chat.views.result import result
 from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, unknown_words
 from generation.work.jobs import Image, Job, JobState, Place
-from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.results import UnknownWord
 from storage.consent import Scope
 
@@ -89,7 +89,7 @@ def test_unknown_words_are_told_with_what_is_near_and_none_in_silence() -> None:
 
 
 def test_pictures_that_were_picked_are_shown_with_the_seed_of_each() -> None:
-    request = TextToImage(
+    request = Imagine(
         prompts=(WeightedPrompt("a fox"),),
         model="m",
         seed=7,

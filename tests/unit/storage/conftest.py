@@ -4,7 +4,7 @@ import hashlib
 import pytest
 
 from generation.work.jobs import JobState, Place
-from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from storage.jobs import NewImage
 from storage.store import Store
 
@@ -22,7 +22,7 @@ def request_for(prompt="a fox in a teacup", **changes):
         "num_inference_steps": 8,
         "guidance_scale": 4.0,
     }
-    return TextToImage(**{**fields, **changes})
+    return Imagine(**{**fields, **changes})
 
 
 class Scene:

@@ -10,8 +10,9 @@ import time
 
 import pytest
 
+from generation.work.inputs import Input, Role
 from generation.work.jobs import JobState
-from generation.work.requests import ImageToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from storage.errors import NotFound, StorageError
 from storage.images import ImageFiles
 
@@ -183,7 +184,7 @@ async def test_a_taken_down_picture_keeps_its_file_for_an_appeal(scene):
     ],
 )
 async def test_a_file_is_used_while_a_job_may_still_start_from_it(scene, states, is_used):
-    request = ImageToImage(
+    request = Imagine(
         prompts=(WeightedPrompt("a fox"),),
         model="embedded",
         seed=1,
@@ -191,7 +192,7 @@ async def test_a_file_is_used_while_a_job_may_still_start_from_it(scene, states,
         height=64,
         num_inference_steps=4,
         guidance_scale=2.0,
-        image=SHA256,
+        inputs=(Input(Role.START, SHA256),),
         strength=0.5,
     )
     job = await scene.job(request=request)

@@ -12,8 +12,9 @@ import time
 
 import pytest
 
+from generation.work.inputs import Input, Role
 from generation.work.jobs import FINAL_STATES, TRANSITIONS, JobState, Place
-from generation.work.requests import ImageToImage, WeightedPrompt
+from generation.work.requests.imagine import WeightedPrompt
 from storage.errors import NotFound, StorageError, TransitionRefused
 from storage.store import Store
 
@@ -40,14 +41,10 @@ async def job_in(scene, state):
 
 
 async def test_a_job_reads_back_exactly_as_it_was_added(scene):
-    request = ImageToImage(
-        **{
-            field.name: getattr(request_for(negative_prompt="blur", style="3d"), field.name)
-            for field in dataclasses.fields(request_for())
-            if field.name != "prompts"
-        },
+    request = dataclasses.replace(
+        request_for(negative_prompt="blur", style="3d"),
         prompts=(WeightedPrompt("a fox", 2.0), WeightedPrompt("snow", -0.5)),
-        image="ab" * 32,
+        inputs=(Input(Role.START, "ab" * 32),),
         strength=0.6,
     )
     place = Place(guild_id=GUILD, channel_id=CHANNEL, message_id=77)
@@ -266,12 +263,12 @@ async def test_a_job_with_an_unknown_parent_is_not_recorded(scene):
 WRITE_FOR_EVER = textwrap.dedent("""
     import asyncio, datetime as dt, hashlib, sys, pathlib
     from generation.work.jobs import JobState, Place
-    from generation.work.requests import TextToImage, WeightedPrompt
+    from generation.work.requests.imagine import Imagine, WeightedPrompt
     from storage.jobs import NewImage
     from storage.store import Store
 
     now = dt.datetime.now(dt.UTC)
-    request = TextToImage(
+    request = Imagine(
         prompts=(WeightedPrompt("fox"),), model="m", seed=1, width=64, height=64,
         num_inference_steps=1, guidance_scale=1.0)
     images = [

@@ -2,8 +2,9 @@ import hashlib
 
 import pytest
 
+from generation.work.inputs import Input, Role
 from generation.work.jobs import JobState
-from generation.work.requests import ImageToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from storage.consent import Scope
 from storage.training_set import consented_pictures
 
@@ -29,7 +30,7 @@ async def posted(scene, **changes):
 
 
 def starting_from(sha256):
-    return ImageToImage(
+    return Imagine(
         prompts=(WeightedPrompt("a fox"),),
         model="embedded",
         seed=1,
@@ -37,7 +38,7 @@ def starting_from(sha256):
         height=64,
         num_inference_steps=4,
         guidance_scale=2.0,
-        image=sha256,
+        inputs=(Input(Role.START, sha256),),
         strength=0.5,
     )
 

@@ -23,10 +23,12 @@ from bot.grammar.prompts import (
 from bot.grammar.resolution import strength_of
 from generation.work.checkpoints import ABILITIES, PATTERN, Checkpoint
 from generation.work.errors import InvalidRequest, UnknownCheckpoint
-from generation.work.requests import MAX_SEED, ImageToImage, TextToImage, WeightedPrompt
+from generation.work.inputs import Input, Role
+from generation.work.requests.imagine import MAX_SEED, Imagine, WeightedPrompt
 
 DOCUMENT = (Path(__file__).parents[4] / "docs" / "prompts.md").read_text(encoding="utf-8")
 SHA256 = "0123456789abcdef" * 4
+START = Input(Role.START, SHA256)
 
 
 def refused(text):
@@ -365,7 +367,7 @@ def resolved(text, checkpoint=EMOJI, **changes):
 
 def test_a_bare_prompt_is_drawn_as_the_checkpoint_likes_it_without_notes():
     assert resolved("a fox") == type(resolved("a fox"))(
-        TextToImage(
+        Imagine(
             prompts=(WeightedPrompt("a fox"),),
             model="atelier-emoji",
             seed=1,
@@ -374,6 +376,7 @@ def test_a_bare_prompt_is_drawn_as_the_checkpoint_likes_it_without_notes():
             num_inference_steps=12,
             guidance_scale=2.5,
             style="3d",
+            template="{prompt}, 3d style",
             num_images=4,
         ),
         (),
@@ -452,9 +455,9 @@ def test_a_checkpoint_without_weights_draws_one_prompt_and_avoids_the_negative_p
 def test_a_checkpoint_that_honours_nothing_says_so_for_every_flag(flag):
     if flag.field in {"seed", "repeat", "model", "style"}:
         return  # these are honoured, or refused, for every checkpoint
-    result = resolved(f"a fox {flag.example}", PLAIN, image=SHA256)
+    result = resolved(f"a fox {flag.example}", PLAIN, image=START)
     assert any("no effect" in note for note in result.notes)
-    assert type(result.request) is TextToImage
+    assert type(result.request) is Imagine
 
 
 @pytest.mark.parametrize("ability", sorted(ABILITIES - {"chaos", "tile"}))
@@ -468,17 +471,16 @@ def test_what_a_checkpoint_honours_changes_the_request_and_needs_no_excuse(abili
         "stylize": "a fox --s 500",
     }
     checkpoint = dataclasses.replace(PLAIN, honours=frozenset({ability}))
-    image = SHA256 if ability == "image" else None
+    image = START if ability == "image" else None
     result = resolved(texts[ability], checkpoint, image=image)
     assert result.notes == ()
     assert result.request != resolved("a fox", checkpoint).request
 
 
 def test_a_picture_to_start_from_gets_its_strength_from_its_weight():
-    request = resolved("a fox --iw 2", image=SHA256).request
-    assert isinstance(request, ImageToImage)
-    assert (request.image, request.strength) == (SHA256, 0.3)
-    assert resolved("a fox", image=SHA256).request.strength == 0.6
+    request = resolved("a fox --iw 2", image=START).request
+    assert (request.start, request.strength) == (START, 0.3)
+    assert resolved("a fox", image=START).request.strength == 0.6
 
 
 def test_more_guidance_and_steps_than_there_are_become_the_most():

@@ -6,16 +6,18 @@ import io
 import pytest
 from PIL import Image
 
-from generation.engine.engine import Engine, encode_png, fit, start_step
+from generation.engine.engine import Engine
 from generation.language.text_encoder import PACKAGE
 from generation.techniques.pattern import Pattern
+from generation.techniques.protocol import encode_png, fit
 from generation.work.checkpoints import PATTERN
 from generation.work.errors import OutOfMemory, UnknownCheckpoint
+from generation.work.inputs import Input, Role
 from generation.work.orders import Order, batch_key
-from generation.work.requests import ImageToImage, TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.results import ImagesDone, OrderFailed, WorkerEvent
 
-REQUEST = TextToImage(
+REQUEST = Imagine(
     prompts=(WeightedPrompt("a fox"),),
     model="pattern",
     seed=7,
@@ -25,11 +27,7 @@ REQUEST = TextToImage(
     guidance_scale=2.0,
     num_images=1,
 )
-FROM_IMAGE = ImageToImage(
-    **{field.name: getattr(REQUEST, field.name) for field in dataclasses.fields(REQUEST)},
-    image="0" * 64,
-    strength=0.5,
-)
+FROM_IMAGE = dataclasses.replace(REQUEST, inputs=(Input(Role.START, "0" * 64),), strength=0.5)
 
 
 class SmallMemory(Pattern):
@@ -133,7 +131,7 @@ def test_a_batch_is_shared_by_equal_tensors_whatever_is_in_them(other, may_share
 )
 def test_strength_chooses_how_many_steps_are_skipped(strength, steps, skipped):
     request = dataclasses.replace(FROM_IMAGE, strength=strength, num_inference_steps=steps)
-    assert start_step(request) == skipped
+    assert request.start_step == skipped
 
 
 def test_a_picture_is_fitted_around_its_middle_without_stretching():

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from generation.engine import wire
 from generation.work.checkpoints import ABILITIES, PATTERN, Checkpoint
+from generation.work.inputs import Input, Role
 from generation.work.orders import Order, WorkerReady
-from generation.work.requests import MAX_SEED, ImageToImage, TextToImage, WeightedPrompt
+from generation.work.requests.imagine import MAX_SEED, Imagine, WeightedPrompt
 from generation.work.results import (
     DrawnImage,
     EngineFingerprint,
@@ -42,8 +43,11 @@ REQUEST_FIELDS = {
     "num_spare": st.integers(0, 3),
 }
 DIGEST = st.text("0123456789abcdef", min_size=64, max_size=64)
-REQUEST = st.builds(TextToImage, **REQUEST_FIELDS) | st.builds(
-    ImageToImage, **REQUEST_FIELDS, image=DIGEST, strength=st.floats(0.01, 1)
+REQUEST = st.builds(Imagine, **REQUEST_FIELDS) | st.builds(
+    Imagine,
+    **REQUEST_FIELDS,
+    inputs=DIGEST.map(lambda sha: (Input(Role.START, sha),)),
+    strength=st.floats(0.01, 1),
 )
 ONE_WORD = TEXT.filter(lambda text: text.split() == [text])
 CHECKPOINT = st.builds(
@@ -91,7 +95,9 @@ MESSAGE = (
     | st.builds(
         wire.Draw,
         COUNT,
-        st.lists(st.builds(Order, COUNT, REQUEST, st.none() | FILE), max_size=3).map(tuple),
+        st.lists(
+            st.builds(Order, COUNT, REQUEST, st.lists(FILE, max_size=2).map(tuple)), max_size=3
+        ).map(tuple),
     )
     | st.builds(wire.Cancel, COUNT, COUNT)
     | st.builds(WorkerReady, TEXT, TEXT, FINGERPRINT, COUNT)

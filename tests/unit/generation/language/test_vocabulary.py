@@ -8,7 +8,7 @@ import pytest
 from generation.language.text_encoder import PACKAGE
 from generation.language.vocabulary import MAX_NEAR, unknown_words
 from generation.work.checkpoints import PATTERN
-from generation.work.requests import WeightedPrompt
+from generation.work.requests.imagine import WeightedPrompt
 
 EMOJI = dataclasses.replace(
     PATTERN,

@@ -12,11 +12,12 @@ from PIL import Image
 
 from generation.engine.engine import Engine
 from generation.work.checkpoints import PATTERN
+from generation.work.inputs import Input, Role
 from generation.work.orders import Order
-from generation.work.requests import ImageToImage, TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.results import ImagesDone, OrderCancelled, StepDone, WorkerEvent
 
-REQUEST = TextToImage(
+REQUEST = Imagine(
     prompts=(WeightedPrompt("a fox"),),
     model="pattern",
     seed=7,
@@ -92,11 +93,12 @@ def test_less_strength_stays_nearer_to_the_picture_it_starts_from():
     start = Image.new("RGB", (64, 48), (250, 0, 0))
     file = io.BytesIO()
     start.save(file, format="PNG")
-    request = {field.name: getattr(REQUEST, field.name) for field in dataclasses.fields(REQUEST)}
     distances = []
     for strength in (0.1, 0.5, 1.0):
         order = Order(
-            1, ImageToImage(**request, image="0" * 64, strength=strength), file.getvalue()
+            1,
+            dataclasses.replace(REQUEST, inputs=(Input(Role.START, "0" * 64),), strength=strength),
+            (file.getvalue(),),
         )
         pixels = np.asarray(Image.open(io.BytesIO(images(draw(order), 1)[0])), dtype=float)
         distances.append(float(np.abs(pixels - np.asarray(start, dtype=float)).mean()))
@@ -124,7 +126,7 @@ def test_a_source_that_is_no_delay_is_refused(source):
 def test_drawing_without_a_model_does_not_load_torch():
     script = (
         "import sys; import generation.engine.worker, generation.techniques.pattern, generation.engine.supervisor,"
-        " generation.engine.device; print({'torch', 'diffusers', 'transformers'} & set(sys.modules))"
+        " generation.techniques.device; print({'torch', 'diffusers', 'transformers'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

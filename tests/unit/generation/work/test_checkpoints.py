@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from generation.work import checkpoints
 from generation.work.checkpoints import PATTERN, Checkpoint
 from generation.work.errors import CheckpointCorrupt, InvalidRequest
-from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 
 MANIFEST = {
     "name": "atelier-emoji",
@@ -49,7 +49,7 @@ def request(**changes):
         "guidance_scale": 2.0,
         "num_images": 4,
     }
-    return TextToImage(**{**fields, **changes})
+    return Imagine(**{**fields, **changes})
 
 
 def test_a_folder_is_described_by_its_manifest(tmp_path):

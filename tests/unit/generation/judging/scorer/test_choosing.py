@@ -20,10 +20,11 @@ from generation.work import manifest
 from generation.work.checkpoints import PATTERN, Checkpoint, estimate_cost_s
 from generation.work.errors import CheckpointCorrupt, InvalidRequest
 from generation.work.orders import Order
-from generation.work.requests import MAX_SEED, TextToImage, WeightedPrompt, from_json, to_json
+from generation.work.requests.imagine import MAX_SEED, Imagine, WeightedPrompt
+from generation.work.requests.reading import from_json, to_json
 from generation.work.results import DrawnImage, ImagesDone, OrderFailed
 
-REQUEST = TextToImage(
+REQUEST = Imagine(
     prompts=(WeightedPrompt("a fox", 2.0), WeightedPrompt("snow", -0.5)),
     model="pattern",
     seed=MAX_SEED - 2,  # the seeds go on at 0
@@ -50,7 +51,7 @@ def checkpoint(folder: Path) -> Checkpoint:
     return dataclasses.replace(PATTERN, scorer=str(folder))
 
 
-def drawn(checkpoint: Checkpoint, request: TextToImage) -> tuple[DrawnImage, ...]:
+def drawn(checkpoint: Checkpoint, request: Imagine) -> tuple[DrawnImage, ...]:
     events: list[object] = []
     Engine({checkpoint.name: checkpoint}).draw(
         [Order(1, request)], events.append, lambda job: False
@@ -59,7 +60,7 @@ def drawn(checkpoint: Checkpoint, request: TextToImage) -> tuple[DrawnImage, ...
     return done.images
 
 
-def keeping(count: int) -> TextToImage:
+def keeping(count: int) -> Imagine:
     return dataclasses.replace(REQUEST, num_images=count, num_spare=6 - count)
 
 
@@ -123,7 +124,7 @@ def test_requests_of_records_that_know_no_spare_pictures_are_read() -> None:
 @pytest.mark.parametrize(("num_images", "num_spare"), [(1, 8), (8, 1), (4, -1)])
 def test_more_than_the_most_images_are_not_drawn(num_images: int, num_spare: int) -> None:
     with pytest.raises(InvalidRequest, match="num_spare"):
-        dataclasses.replace(REQUEST, num_images=num_images, num_spare=num_spare)
+        dataclasses.replace(REQUEST, num_images=num_images, num_spare=num_spare).check()
 
 
 @pytest.mark.parametrize("damage", ["weights", "hash", "kind", "absent"])

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from generation.engine.device import DeviceChoice
 from generation.learning.assessment import samplers
 from generation.learning.assessment.samplers import (
     AssessmentError,
@@ -17,6 +16,7 @@ from generation.learning.assessment.samplers import (
     Reconstruction,
 )
 from generation.learning.recipes.work import Work
+from generation.techniques.device import DeviceChoice
 from generation.techniques.gan.model import Gan
 from generation.techniques.gan.networks import Encoder, Mapping, Synthesis
 from generation.work import manifest

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from generation.engine.device import DeviceChoice
+from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion import loading
 from generation.work.checkpoints import EMBEDDED, EMBEDDED_SCORER, read_checkpoint
 from generation.work.errors import CheckpointCorrupt
 from generation.work.orders import Order
-from generation.work.requests import TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.results import ImagesDone
 
 # diffusers' schedulers hand tensors to numpy in a way that numpy 2 deprecates.
@@ -125,7 +125,7 @@ def test_a_folder_that_is_no_checkpoint_is_refused(copied, tmp_path):
 
 def test_a_prompt_that_is_cut_off_is_not_quoted_in_the_log(copied, caplog, capsys):
     caplog.set_level(logging.DEBUG)
-    request = TextToImage(
+    request = Imagine(
         prompts=(WeightedPrompt("a secret fox " * 20),),
         model="sd15",
         seed=1,
@@ -144,7 +144,7 @@ def test_the_embedded_checkpoint_draws_the_same_bits_alone_and_in_company():
     checkpoint = read_checkpoint(EMBEDDED)
     technique = loading.load(checkpoint, dataclasses.replace(CHOICE, threads=2), previews=False)
     assert any(name.startswith("sha256:text_encoder") for name in technique.fingerprint.fields)
-    request = TextToImage(
+    request = Imagine(
         prompts=(WeightedPrompt("a red apple"),),
         model=checkpoint.name,
         seed=7,

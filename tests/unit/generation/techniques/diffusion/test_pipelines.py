@@ -8,17 +8,18 @@ import torch
 from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
 from PIL import Image
 
-from generation.engine import engine
-from generation.engine.device import DeviceChoice
+from generation.techniques import protocol
+from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion import loading
+from generation.work.inputs import Input, Role
 from generation.work.orders import Order
-from generation.work.requests import ImageToImage, TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 KINDS = ("sdxl", "sd3", "flux")
-REQUEST = TextToImage(
+REQUEST = Imagine(
     prompts=(WeightedPrompt("a fox"),),
     model="tiny",
     seed=7,
@@ -54,11 +55,11 @@ def images(events, job_id):
 
 
 def from_image():
-    fields = {field.name: getattr(REQUEST, field.name) for field in dataclasses.fields(TextToImage)}
-    request = ImageToImage(**fields, image="0" * 64, strength=0.6)
+    start = Input(Role.START, "0" * 64)
+    request = dataclasses.replace(REQUEST, inputs=(start,), strength=0.6)
     file = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").save(file, format="PNG")
-    return Order(1, dataclasses.replace(request, num_images=1), file.getvalue())
+    return Order(1, dataclasses.replace(request, num_images=1), (file.getvalue(),))
 
 
 def test_what_we_draw_is_what_the_stock_pipeline_draws(technique):
@@ -111,10 +112,10 @@ def test_pictures_start_from_a_picture(technique):
         technique.checkpoint.source, use_safetensors=True
     )
     stock.set_progress_bar_config(disable=True)
-    with Image.open(io.BytesIO(order.image_png)) as start:
+    with Image.open(io.BytesIO(order.start_png)) as start:
         expected = stock(
             prompt="a fox",
-            image=engine.fit(start, 32, 48),
+            image=protocol.fit(start, 32, 48),
             strength=0.6,
             guidance_scale=3.0,
             num_inference_steps=2,
@@ -137,7 +138,7 @@ def test_weighted_prompts_are_refused_not_ignored(technique):
 
 @pytest.mark.parametrize("kind", ["sdxl", "sd3"])
 def test_slow_steps_come_with_a_preview(saved, monkeypatch, kind):
-    monkeypatch.setattr("generation.engine.engine.PREVIEW_FROM_S", 0.0)
+    monkeypatch.setattr("generation.techniques.protocol.PREVIEW_FROM_S", 0.0)
     choice = DeviceChoice("cpu", "float32", 1, "test")
     events = draw(loading.load(saved(kind), choice, previews=True), Order(1, REQUEST))
     assert Image.open(io.BytesIO(events[0].preview)).format == "PNG"

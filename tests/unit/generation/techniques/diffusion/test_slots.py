@@ -16,19 +16,20 @@ from diffusers import (
 )
 from PIL import Image
 
-from generation.engine import device
-from generation.engine.device import DeviceChoice
 from generation.engine.engine import Engine
+from generation.techniques import device
+from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion import loading
 from generation.techniques.diffusion.prompts import weighted_mean
+from generation.work.inputs import Input, Role
 from generation.work.orders import Order
-from generation.work.requests import ImageToImage, TextToImage, WeightedPrompt
+from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.results import ImagesDone, OrderCancelled, StepDone
 
 # diffusers' schedulers hand tensors to numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-REQUEST = TextToImage(
+REQUEST = Imagine(
     prompts=(WeightedPrompt("a fox"),),
     model="sd15",
     seed=7,
@@ -43,8 +44,7 @@ TWO_LANES = DeviceChoice("cpu", "float32", 2, "test")
 
 
 def from_image(request=REQUEST, strength=0.6):
-    fields = {field.name: getattr(request, field.name) for field in dataclasses.fields(TextToImage)}
-    return ImageToImage(**fields, image="0" * 64, strength=strength)
+    return dataclasses.replace(request, inputs=(Input(Role.START, "0" * 64),), strength=strength)
 
 
 def start_png(width=32, height=32) -> bytes:
@@ -139,7 +139,7 @@ def test_our_loop_draws_what_the_image_pipeline_draws(saved, kind, strength):
     stock = StableDiffusionImg2ImgPipeline(**technique._pipeline.components)
     stock.set_progress_bar_config(disable=True)
     scheduler = technique._pipeline.scheduler
-    ours = latents_of_our_loop(technique, scheduler, Order(1, request, start_png()))
+    ours = latents_of_our_loop(technique, scheduler, Order(1, request, (start_png(),)))
     theirs = stock(
         prompt="a fox",
         image=Image.open(io.BytesIO(start_png())),
@@ -180,12 +180,12 @@ def test_spare_pictures_are_drawn_and_nothing_else_changes(technique):
 
 def test_pictures_started_from_a_picture_are_the_same_alone_and_in_company(technique):
     start, request = start_png(60, 40), from_image()
-    whole = images(draw(technique, Order(1, request, start)), 1)
-    assert images(draw(technique, Order(1, request.only_seed(request.seed_of(2)), start)), 1) == [
-        whole[2]
-    ]
+    whole = images(draw(technique, Order(1, request, (start,))), 1)
+    assert images(
+        draw(technique, Order(1, request.only_seed(request.seed_of(2)), (start,))), 1
+    ) == [whole[2]]
     other = dataclasses.replace(request, strength=0.9)
-    shared = draw(technique, Order(2, other, start_png()), Order(1, request, start))
+    shared = draw(technique, Order(2, other, (start_png(),)), Order(1, request, (start,)))
     assert images(shared, 1) == whole
 
 
@@ -256,7 +256,7 @@ def test_sizes_other_than_the_trained_one_are_drawn(technique):
 
 
 def test_slow_steps_come_with_a_preview(saved, monkeypatch):
-    monkeypatch.setattr("generation.engine.engine.PREVIEW_FROM_S", 0.0)
+    monkeypatch.setattr("generation.techniques.protocol.PREVIEW_FROM_S", 0.0)
     technique = loading.load(saved("sd15"), ONE_LANE, previews=True)
     plain = images(draw(technique, Order(1, REQUEST.only_seed(REQUEST.seed))), 1)
     events = draw(technique, Order(1, REQUEST.only_seed(REQUEST.seed)))

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from generation.engine import device
-from generation.engine.device import DeviceChoice
+from generation.techniques import device
+from generation.techniques.device import DeviceChoice
 from generation.work.errors import InvalidRequest
 
 

@@ -1,0 +1,1 @@
+"""What someone wants done with pictures: one file a verb, each a frozen value."""
