@@ -28,7 +28,7 @@ REQUEST = Imagine(
 )
 # As the first version of this program wrote them.
 WORDS = {
-    "kind": "Imagine",
+    "kind": "TextToImage",
     "prompts": [{"text": "a fox", "weight": 1.0}],
     "model": "m",
     "seed": 7,
