@@ -4,7 +4,7 @@ import dataclasses
 
 from bot.settings import ModelSettings, Settings
 from generation.work.checkpoints import MANIFEST, PATTERN, Checkpoint, read_checkpoint, shipped
-from generation.work.errors import UnknownCheckpoint
+from generation.work.errors import CheckpointCorrupt, UnknownCheckpoint
 
 
 def checkpoints(settings: Settings) -> dict[str, Checkpoint]:
@@ -29,6 +29,13 @@ def checkpoints(settings: Settings) -> dict[str, Checkpoint]:
 
 
 def _described(model: ModelSettings) -> Checkpoint:
+    try:
+        return _checkpoint(model)
+    except ValueError as error:
+        raise CheckpointCorrupt(f"model {model.name!r}: {error}") from error
+
+
+def _checkpoint(model: ModelSettings) -> Checkpoint:
     scorer = str(model.scorer or "")
     if model.folder is not None and (model.folder / MANIFEST).is_file():
         described = read_checkpoint(model.folder)

@@ -7,14 +7,16 @@ import: `load_settings` is called once and the frozen result handed on.
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import platformdirs
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -23,17 +25,69 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
-    TomlConfigSettingsSource,
 )
+
+from generation.work import border
+from generation.work.checkpoints import is_name
+from generation.work.errors import FileRefused
+from storage.store import DATABASE_NAME
 
 CONFIG_FILE = "atelier.toml"
 CONFIG_VARIABLE = "ATELIER_CONFIG"
 PREFIX = "ATELIER_"
+FORMER_DATA_DIR = Path("data")  # the default until 0.1: in whatever folder one stood
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}", re.ASCII)
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}", re.ASCII)
+
+
+def _not_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")
+    return value
+
+
+def _usable_path(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("must be a path, so it cannot hold a NUL character")
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("~ stands for a home folder, but there is none") from error
+
+
+def _matching(pattern: re.Pattern[str], wanted: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            raise ValueError(f"must be {wanted}")
+        return text
+
+    return AfterValidator(check)
+
 
 Ability = Literal["ar", "negative", "image", "weights", "quality", "stylize", "chaos", "tile"]
+Whole = Annotated[int, BeforeValidator(_not_bool)]
+Number = Annotated[float, BeforeValidator(_not_bool)]
+FilePath = Annotated[Path, AfterValidator(_usable_path)]
+
+
+def default_data_dir() -> Path:
+    """Return the user's own folder for this program, the same one wherever a command is run.
+
+    A record that an earlier version made in the folder one stands in is found and used: nobody's
+    pictures are gone after an upgrade. `former_data_dir` says so.
+
+    Source: the XDG Base Directory Specification on Linux, by platformdirs.
+    """
+    former = FORMER_DATA_DIR.absolute()
+    if (former / DATABASE_NAME).is_file():
+        return former
+    return platformdirs.user_data_path("atelier", appauthor=False)
 
 
 class SettingsRefused(Exception):
@@ -45,24 +99,36 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$", description="what people type")
+    name: Annotated[
+        str, _matching(_NAME, "1 to 32 of a-z, 0-9, '.', '_' and '-', a letter or digit first")
+    ] = Field(description="what people type")
     title: str = Field(default="", description="what people read; the name if empty")
-    folder: Path | None = Field(default=None, description="a local diffusers folder")
-    hub_id: str | None = Field(
-        default=None, pattern=r"^[\w.-]+/[\w.-]+$", description="`owner/name` on a model hub"
+    folder: FilePath | None = Field(default=None, description="a local diffusers folder")
+    hub_id: Annotated[str, _matching(_HUB_ID, "owner/name, as it stands on the hub")] | None = (
+        Field(default=None, description="`owner/name` on a model hub")
     )
-    revision: str | None = Field(
+    revision: (
+        Annotated[
+            str,
+            _matching(
+                _COMMIT,
+                "a full commit of hub_id, 40 hex digits; a branch such as main can change overnight",
+            ),
+        ]
+        | None
+    ) = Field(
         default=None,
-        pattern=r"^[0-9a-f]{40}$",
         description="the commit of `hub_id`, all 40 hex digits: a branch can change overnight",
     )
-    width: int = Field(default=1024, ge=16, le=4096, multiple_of=8, description="pixels")
-    height: int = Field(default=1024, ge=16, le=4096, multiple_of=8, description="pixels")
-    size_multiple: int = Field(
+    width: Whole = Field(default=1024, ge=16, le=4096, multiple_of=8, description="pixels")
+    height: Whole = Field(default=1024, ge=16, le=4096, multiple_of=8, description="pixels")
+    size_multiple: Whole = Field(
         default=16, ge=8, le=256, multiple_of=8, description="sides are multiples of this"
     )
-    num_inference_steps: int = Field(default=28, ge=1, le=150, description="steps at `--quality 1`")
-    guidance_scale: float = Field(default=6.0, ge=1.0, le=30.0, description="at `--stylize 100`")
+    num_inference_steps: Whole = Field(
+        default=28, ge=1, le=150, description="steps at `--quality 1`"
+    )
+    guidance_scale: Number = Field(default=6.0, ge=1.0, le=30.0, description="at `--stylize 100`")
     styles: Mapping[str, str] = Field(
         default_factory=dict,
         description="style name, one word, to a template that contains `{prompt}`",
@@ -76,7 +142,7 @@ class ModelSettings(BaseModel):
     sha256: Mapping[str, str] = Field(
         default_factory=dict, description="file in `folder` to its SHA-256, checked before loading"
     )
-    scorer: Path | None = Field(
+    scorer: FilePath | None = Field(
         default=None,
         description="folder that `atelier train scorer` exported; picks the best pictures where "
         "fewer are wanted than a server draws",
@@ -90,11 +156,19 @@ class ModelSettings(BaseModel):
             raise ValueError("hub_id needs revision, the full commit hash it is pinned to")
         if self.folder is not None and self.revision is not None:
             raise ValueError("revision belongs to hub_id; a folder has none")
+        for name, size_px in (("width", self.width), ("height", self.height)):
+            if size_px % self.size_multiple:
+                raise ValueError(
+                    f"{name} must be a multiple of size_multiple ({self.size_multiple})"
+                )
         for style, template in self.styles.items():
             if "{prompt}" not in template:
                 raise ValueError(f"style {style!r} needs {{prompt}} in its template")
-            if style.split() != [style]:
-                raise ValueError(f"style {style!r} must be one word, since it follows `--style`")
+            if not is_name(style):
+                raise ValueError(
+                    f"style {style!r} must be one word of letters, digits, '.', '_' and '-', since"
+                    " it follows --style"
+                )
         if self.default_style is not None and self.default_style not in self.styles:
             raise ValueError(f"default_style {self.default_style!r} is not one of the styles")
         return self
@@ -116,8 +190,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("atelier_discord_token", "discord_token"),
         description="the bot's token; only `atelier run` needs it",
     )
-    data_dir: Path = Field(
-        default=Path("data"), description="folder of the database and the pictures; back it up"
+    data_dir: FilePath = Field(
+        default_factory=default_data_dir,
+        description="folder of the database and the pictures; back it up",
     )
     log_format: Literal["text", "json"] = Field(
         default="text", description="for people, or one object a line"
@@ -131,7 +206,7 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
         default="auto", description="number format of the weights; `auto` takes the device's best"
     )
-    threads: Annotated[int, Field(ge=0, le=256)] = Field(
+    threads: Annotated[Whole, Field(ge=0, le=256)] = Field(
         default=0, description="CPU threads for drawing; 0 chooses for this machine"
     )
     default_model: str = Field(
@@ -140,17 +215,17 @@ class Settings(BaseSettings):
     previews: bool = Field(
         default=True, description="show a small preview while a slow model is drawing"
     )
-    max_upload_bytes: Annotated[int, Field(ge=1_024, le=100 * 2**20)] = Field(
+    max_upload_bytes: Annotated[Whole, Field(ge=1_024, le=100 * 2**20)] = Field(
         default=10 * 2**20, description="largest picture accepted as `image`"
     )
     upload_hosts: tuple[str, ...] = Field(
         default=("cdn.discordapp.com", "media.discordapp.net"),
         description="hosts whose pictures are fetched; a prompt cannot make the bot ask any other",
     )
-    jobs_waiting_per_server: Annotated[int, Field(ge=1, le=100_000)] = Field(
+    jobs_waiting_per_server: Annotated[Whole, Field(ge=1, le=100_000)] = Field(
         default=200, description="most jobs of one server that may wait at a time"
     )
-    progress_interval_s: Annotated[float, Field(ge=1.0, le=60.0)] = Field(
+    progress_interval_s: Annotated[Number, Field(ge=1.0, le=60.0)] = Field(
         default=2.0, description="least time between two edits of one message while drawing"
     )
     models: tuple[ModelSettings, ...] = Field(
@@ -165,17 +240,12 @@ class Settings(BaseSettings):
                 raise ValueError(f"two models are called {name!r}")
         return self
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: arguments, environment, file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+    @property
+    def former_data_dir(self) -> Path | None:
+        """The folder of an earlier version in which nobody asked to work, or None."""
+        is_default = "data_dir" not in self.model_fields_set
+        is_former = is_default and self.data_dir == FORMER_DATA_DIR.absolute()
+        return self.data_dir if is_former else None
 
 
 def config_path(config: Path | None = None) -> Path | None:
@@ -205,33 +275,58 @@ def load_settings(config: Path | None = None) -> Settings:
             value might be the token.
     """
     path = config_path(config)
+    content: dict[str, Any] = {}
     if path is not None:
-        _refuse_unknown_keys(path)
+        content = _content_of(path)
+        _refuse_unknown_keys(content, path)
     _refuse_unknown_variables(os.environ)
 
     class FromFile(Settings):
-        model_config = SettingsConfigDict(toml_file=path)
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, content)
 
     try:
         return FromFile()
     except ValidationError as error:
-        raise SettingsRefused(_first_problem(error, path)) from None
+        raise SettingsRefused(_first_problem(error, path, content)) from None
     except SettingsError as error:  # a list or table in the environment that is not JSON
         raise SettingsRefused(f"environment: {error}") from None
+    except (RecursionError, OverflowError):  # pydantic meets these before it can say where
+        where = path or "environment"
+        raise SettingsRefused(f"{where}: a value is nested too deeply or too large") from None
 
 
-def _refuse_unknown_keys(path: Path) -> None:
-    """Refuse a misspelt key before validation, so that the message can name the nearest one."""
+def _content_of(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            content = tomllib.load(file)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsRefused(f"{path}: {error}") from error
+        return border.toml_of(path)
+    except FileRefused as error:
+        raise SettingsRefused(str(error)) from error
+
+
+def _refuse_unknown_keys(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse a misspelt key before validation, so that the message can name the nearest one."""
     _check_keys(content, Settings, f"{path}: ")
     models = content.get("models", [])
-    for number, table in enumerate(models if isinstance(models, list) else [], start=1):
+    for number, table in enumerate(models if isinstance(models, list) else []):
         if isinstance(table, dict):
-            _check_keys(table, ModelSettings, f"{path}: [[models]] number {number}: ")
+            _check_keys(table, ModelSettings, f"{path}: {_table(content, number)}: ")
+
+
+def _table(content: Mapping[str, Any], number: int) -> str:
+    """Return what people call a `[[models]]` table: its name, or its number from 1."""
+    models = content.get("models")
+    table = models[number] if isinstance(models, list) and number < len(models) else None
+    name = table.get("name") if isinstance(table, dict) else None
+    is_named = isinstance(name, str) and 0 < len(name) <= 32
+    return f"model {name!r}" if is_named else f"[[models]] number {number + 1}"
 
 
 def _check_keys(content: Mapping[str, Any], kind: type[BaseModel], place: str) -> None:
@@ -257,10 +352,14 @@ def _nearest(key: str, kind: type[BaseModel], prefix: str = "") -> str:
     return f"; did you mean {name}?"
 
 
-def _first_problem(error: ValidationError, path: Path | None) -> str:
+def _first_problem(error: ValidationError, path: Path | None, content: Mapping[str, Any]) -> str:
     # str(error) would show the values; the token must not reach a terminal or a log.
     problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    name = ".".join(str(part) for part in problem["loc"]) or "settings"
-    name = re.sub(r"^atelier_", "", name)
+    match problem["loc"]:
+        case ("models", int(number), *rest):
+            tables = {} if f"{PREFIX}MODELS" in os.environ else content  # which of them it checked
+            place = [_table(tables, number), *map(str, rest)]
+        case loc:
+            place = [".".join(map(str, loc)).removeprefix("atelier_")] if loc else []
     where = f"{path} or environment" if path is not None else "environment"
-    return f"{where}: {name}: {problem['msg'].removeprefix('Value error, ')}"
+    return ": ".join([where, *place, problem["msg"].removeprefix("Value error, ")])

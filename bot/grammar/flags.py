@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from generation.work.checkpoints import MAX_RATIO
+from generation.work.checkpoints import MAX_RATIO, is_name
 from generation.work.requests.imagine import MAX_SEED
 
 MAX_JOBS = 40
@@ -17,7 +17,6 @@ MAX_IMAGE_WEIGHT = 3.0
 _RATIO = re.compile(r"([0-9]{1,4}):([0-9]{1,4})", re.ASCII)
 _INTEGER = re.compile(r"[0-9]{1,12}", re.ASCII)
 _DECIMAL = re.compile(r"(?:[0-9]{1,3}(?:\.[0-9]{0,4})?|\.[0-9]{1,4})", re.ASCII)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ def _read_image_weight(text: str) -> float:
 
 
 def _read_name(text: str) -> str:
-    if not _NAME.fullmatch(text):
+    if not is_name(text):
         raise ValueError
     return text
 

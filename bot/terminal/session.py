@@ -15,6 +15,10 @@ from generation.work.checkpoints import Checkpoint
 from storage.store import Store
 
 STATUS = Console(stderr=True, highlight=False)
+FORMER_DATA_DIR = (
+    "using the record in {0}, because it is in this folder; to use it from everywhere, set"
+    ' data_dir = "{0}" or move it to the folder that docs/settings.md names'
+)
 
 
 def settings_of(context: typer.Context, *, log_level: str | None = None) -> Settings:
@@ -31,6 +35,8 @@ def settings_of(context: typer.Context, *, log_level: str | None = None) -> Sett
     settings = load_settings(config)
     level = settings.log_level if log_level is None else log_level
     set_up_logs(settings.log_format, level, secrets=[settings.discord_token])
+    if settings.former_data_dir is not None:
+        STATUS.print(FORMER_DATA_DIR.format(settings.former_data_dir), markup=False, soft_wrap=True)
     return settings
 
 

@@ -8,6 +8,7 @@ cannot honour is part of the description, so that a reply can say so before anyt
 import dataclasses
 import hashlib
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,7 @@ EMBEDDED = SHIPPED / "atelier-emoji"
 EMBEDDED_SCORER = SHIPPED / "atelier-scorer"  # judges the pictures of every shipped one
 EMBEDDED_MULTIPLE_PX = 32  # three halvings in the autoencoder, two in the denoiser
 
+MAX_NAME = 64  # letters of what is typed after `--style` and `--model`
 MIN_RATIO, MAX_RATIO = 1 / 3, 3.0
 DEFAULT_COST_S = 1.0  # of one image of DEFAULT_WORK, before anything was measured
 DEFAULT_WORK = 128 * 128 * 8  # pixels times steps
@@ -161,6 +163,18 @@ PATTERN = Checkpoint(
 )
 
 
+def is_name(text: str) -> bool:
+    """Whether a text can name a style or a model: a word of any script, without any markup."""
+    return (
+        0 < len(text) <= MAX_NAME
+        and text[0].isalnum()
+        and all(
+            letter.isalnum() or letter in "_.-" or unicodedata.category(letter) in {"Mn", "Mc"}
+            for letter in text
+        )
+    )
+
+
 def read_checkpoint(folder: Path) -> Checkpoint:
     """Return the description that a checkpoint folder carries in its `atelier.json`.
 
@@ -246,7 +260,8 @@ def verify(folder: Path, sha256: Mapping[str, str]) -> None:
     wrong = []
     for name, expected in sorted(sha256.items()):
         path = folder / name
-        if "\0" in name or not path.resolve().is_relative_to(folder.resolve()):
+        # By name: the files of a hub's snapshot are links into its store of blobs.
+        if "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
             found = "a path outside the folder"
         elif not path.is_file():
             found = "no such file"

@@ -8,13 +8,23 @@ import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
+import platformdirs
 import pytest
-from pydantic import BaseModel, SecretStr
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import PydanticUndefined
 
 from bot.logs import BLACKED_OUT, set_up_logs
-from bot.models import checkpoints
-from bot.settings import ModelSettings, Settings, SettingsRefused, config_path, load_settings
+from bot.models import _described, checkpoints
+from bot.settings import (
+    ModelSettings,
+    Settings,
+    SettingsRefused,
+    config_path,
+    default_data_dir,
+    load_settings,
+)
 from generation.work.checkpoints import EMBEDDED, PATTERN
 from generation.work.errors import UnknownCheckpoint
 
@@ -40,8 +50,36 @@ def write(text: str) -> None:
 
 def test_without_a_file_or_variables_everything_has_a_default() -> None:
     assert config_path() is None
-    assert load_settings().data_dir == Path("data")
+    assert load_settings().data_dir == platformdirs.user_data_path("atelier", appauthor=False)
     assert load_settings().discord_token is None
+
+
+def test_the_data_folder_is_the_same_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = load_settings().data_dir
+    Path("data").mkdir()  # somebody else's: there is no record in it
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    there = load_settings()
+    assert there.data_dir == here
+    assert here.is_absolute()
+    assert there.former_data_dir is None
+
+
+def test_a_record_that_is_already_in_the_working_directory_is_found_and_named() -> None:
+    Path("data").mkdir()
+    Path("data/atelier.db").touch()
+    settings = load_settings()
+    assert settings.data_dir == settings.former_data_dir == Path("data").absolute()
+    write('data_dir = "data"')
+    assert load_settings().former_data_dir is None  # somebody decided
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write('data_dir = "~/pictures"')
+    assert load_settings().data_dir == tmp_path / "pictures"
 
 
 def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +114,7 @@ def test_a_misspelt_key_is_refused_and_the_nearest_one_named() -> None:
     ):
         load_settings()
     write('[[models]]\nname = "x"\nfodler = "y"')
-    with pytest.raises(SettingsRefused, match=r"number 1: unknown .*fodler.*folder"):
+    with pytest.raises(SettingsRefused, match=r"model 'x': unknown .*fodler.*folder"):
         load_settings()
 
 
@@ -93,14 +131,40 @@ def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         ('device = "gpu"', "device: "),
         ("progress_interval_s = nan", "progress_interval_s: "),
         ('log_level = "LOUD"', "log_level: "),
-        ("threads =", "atelier.toml: "),
-        ('[[models]]\nname = "x"', "models.0: give either folder or hub_id"),
-        ('[[models]]\nname = "x"\nhub_id = "a/b"', "models.0: hub_id needs revision"),
-        ('[[models]]\nname = "x"\nhub_id = "a/b"\nrevision = "main"', "models.0.revision: "),
+        ("threads = true", "threads: must be a number"),
+        ("progress_interval_s = true", "progress_interval_s: must be a number"),
+        ("threads = 1e400", "threads: "),
+        ("threads = " + "9" * 4_000, "threads: "),
+        ("progress_interval_s = " + "9" * 4_000, "atelier.toml"),
+        ("threads = " + "9" * 5_000, "a number in it is too large"),
+        ("threads = 2\ndevice =\n", "line 2"),
+        ("threads = " + "[" * 2_000, "nested too deeply"),
+        ('data_dir = "a\\u0000b"', "data_dir: must be a path"),
+        ('[[models]]\nname = "x"\nfolder = "a\\u0000b"', "model 'x': folder: must be a path"),
+        ('[[models]]\nname = "X y"\nfolder = "a"', "name: must be 1 to 32 of a-z"),
+        ('[[models]]\nfolder = "a"', "[[models]] number 1: name: Field required"),
+        ('[[models]]\nname = "x"', "model 'x': give either folder or hub_id"),
+        ('[[models]]\nname = "x"\nhub_id = "a/b"', "model 'x': hub_id needs revision"),
+        (
+            '[[models]]\nname = "x"\nhub_id = "a/b"\nrevision = "main"',
+            "model 'x': revision: must be a full commit of hub_id, 40 hex digits",
+        ),
+        (
+            '[[models]]\nname = "x"\nfolder = "y"\nwidth = 1000',
+            "model 'x': width must be a multiple of size_multiple (16)",
+        ),
+        (
+            '[[models]]\nname = "x"\nfolder = "y"\nheight = 1024\nsize_multiple = 256\nwidth = 1000',
+            "model 'x': width must be a multiple of size_multiple (256)",
+        ),
+        (
+            '[[models]]\nname = "x"\nfolder = "y"\nstyles = {"@a" = "{prompt}"}',
+            "one word of letters",
+        ),
         ('[[models]]\nname = "x"\nfolder = "y"\nstyles = {a = "b"}', "needs {prompt}"),
         (
             '[[models]]\nname = "x"\nfolder = "y"\nstyles = {"line art" = "{prompt}"}',
-            "style 'line art' must be one word",
+            "style 'line art' must be one word of letters",
         ),
         (
             '[[models]]\nname = "x"\nfolder = "y"\n[[models]]\nname = "x"\nfolder = "z"',
@@ -114,6 +178,59 @@ def test_a_wrong_value_is_refused_in_one_sentence(text: str, said: str) -> None:
         load_settings()
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_settings() -> None:
+    Path("atelier.toml").write_bytes("\ufeffthreads = 3".encode())
+    assert load_settings().threads == 3
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ATELIER_THREADS", "9" * 5_000),
+        ("ATELIER_PROGRESS_INTERVAL_S", "1e999"),
+        ("ATELIER_MODELS", "[" * 100_000),
+        ("ATELIER_MODELS", '[{"width": ' + "9" * 5_000 + "}]"),
+        ("ATELIER_MODELS", '[{"name": "x", "folder": "y", "width": 1000}]'),
+        ("ATELIER_DATA_DIR", "~nobody-of-that-name/x"),
+        ("ATELIER_UPLOAD_HOSTS", "example.com"),
+    ],
+)
+def test_a_wrong_variable_is_refused_in_one_sentence(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsRefused, match="environment: ") as refused:
+        load_settings()
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 300
+
+
+TOML = st.recursive(
+    st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    key=st.sampled_from(sorted(set(ModelSettings.model_fields) - {"name", "folder", "hub_id"})),
+    value=TOML,
+    side_px=st.integers(16, 4_096) | st.integers(2, 256).map(lambda count: 16 * count),
+    size_multiple=st.integers(8, 256) | st.integers(1, 32).map(lambda count: 8 * count),
+)
+def test_any_table_is_refused_in_one_sentence_or_describes_a_checkpoint(
+    key: str, value: Any, side_px: int, size_multiple: int
+) -> None:
+    table = {"name": "x", "folder": "y", "width": side_px, "size_multiple": size_multiple}
+    try:
+        model = ModelSettings(**{**table, key: value})
+    except ValidationError:
+        return
+    assert _described(model).name == "x"
 
 
 def test_a_refusal_never_shows_the_value() -> None:
@@ -151,7 +268,9 @@ def rows_of(kind: type[BaseModel]) -> list[str]:
     rows = []
     for name, field in kind.model_fields.items():
         default = field.get_default(call_default_factory=True)
-        if default is PydanticUndefined:
+        if field.default_factory is default_data_dir:
+            shown = "the user's (see below)"
+        elif default is PydanticUndefined:
             shown = "required"
         else:
             empty: tuple[Any, ...] = (None, "", (), {})
@@ -188,9 +307,12 @@ def test_the_example_file_is_valid_and_holds_every_setting_at_its_default() -> N
     assert load_settings().model_dump() == Settings().model_dump()
     uncommented = "\n".join(line.removeprefix("# ") for line in text.splitlines() if "=" in line)
     shown = tomllib.loads(uncommented)
-    del shown["discord_token"]
-    assert Settings(**shown).model_dump() == Settings().model_dump()
-    assert {*shown, "discord_token", "models"} == set(Settings.model_fields)
+    assert shown["data_dir"] == "~/.local/share/atelier"  # platformdirs' on Linux
+    shared = {
+        key: value for key, value in shown.items() if key not in {"discord_token", "data_dir"}
+    }
+    assert Settings(**shared).model_dump() == Settings().model_dump()
+    assert {*shown, "models"} == set(Settings.model_fields)
 
 
 def logged(log_format: Any, *, secret: str = TOKEN) -> str:
