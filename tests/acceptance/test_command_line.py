@@ -22,13 +22,21 @@ class Terminal:
         own = {name: v for name, v in os.environ.items() if not name.startswith("ATELIER_")}
         own.pop("DISCORD_TOKEN", None)
         root = str(Path(__file__).parents[2])
-        self.environment = {**own, "ATELIER_DEFAULT_MODEL": "pattern", "PYTHONPATH": root}
+        self.environment = {
+            **own,
+            "ATELIER_DEFAULT_MODEL": "pattern",
+            "PYTHONPATH": root,
+            "XDG_DATA_HOME": str(folder / "home"),
+        }
+        self.record = folder / "home" / "atelier"
 
-    def atelier(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def atelier(
+        self, *arguments: str, code: int = 0, standing_in: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command and check its exit code."""
         done = subprocess.run(
             [sys.executable, "-m", "bot", *arguments],
-            cwd=self.folder,
+            cwd=self.folder / standing_in,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -86,7 +94,7 @@ import asyncio, sys
 from pathlib import Path
 from storage.store import Store
 async def replace():
-    store = await Store.open(Path("data"))
+    store = await Store.open(Path(sys.argv[2]))
     sha256 = store.files.write(Path(sys.argv[1]).read_bytes())
     async with store.database.transaction() as connection:
         await connection.execute_fetchall("UPDATE images SET sha256 = ?", (sha256,))
@@ -96,7 +104,7 @@ async def replace():
 asyncio.run(replace())
 """
     subprocess.run(
-        [sys.executable, "-c", code, str(path)],
+        [sys.executable, "-c", code, str(path), str(terminal.record)],
         cwd=terminal.folder,
         env=terminal.environment,
         check=True,
@@ -105,6 +113,20 @@ asyncio.run(replace())
     assert "different: image 1" in said
     assert "numpy: 1.0 -> " in said
     assert re.search(r"largest difference \d+ of 255, mean 0\.\d+, PSNR \d+\.\d dB", said)
+
+
+def test_two_commands_in_two_folders_share_one_record(terminal: Terminal) -> None:
+    (terminal.folder / "A").mkdir()
+    (terminal.folder / "B").mkdir()
+    terminal.atelier("imagine", "a red apple", standing_in="A")
+    assert "a red apple" in terminal.atelier("log", "--format", "csv", standing_in="B").stdout
+    assert sorted(path.name for path in terminal.folder.iterdir()) == ["A", "B", "home"]
+    # As an earlier version left it, where one stood.
+    terminal.record.rename(terminal.folder / "B" / "data")
+    here = terminal.atelier("log", "--format", "csv", standing_in="B")
+    assert "a red apple" in here.stdout
+    assert f"using the record in {terminal.folder / 'B' / 'data'}" in here.stderr
+    assert "a red apple" not in terminal.atelier("log", standing_in="A").stdout
 
 
 def test_an_unknown_picture_is_a_wrong_input(terminal: Terminal) -> None:
@@ -210,7 +232,7 @@ def test_a_record_of_a_newer_version_is_left_alone(terminal: Terminal) -> None:
     terminal.imagine("a red apple")
     import sqlite3
 
-    with sqlite3.connect(terminal.folder / "data/atelier.db") as connection:
+    with sqlite3.connect(terminal.record / "atelier.db") as connection:
         connection.execute("PRAGMA user_version = 999")
     connection.close()
     assert "newer" in terminal.atelier("log", code=3).stderr
@@ -240,7 +262,7 @@ def test_the_doctor_names_a_checkpoint_that_was_changed(terminal: Terminal) -> N
 
 def test_a_health_check_wants_a_fresh_heartbeat(terminal: Terminal) -> None:
     assert "never seen" in terminal.atelier("doctor", "--quick", code=1).stdout
-    heartbeat = terminal.folder / "data/heartbeat"
+    heartbeat = terminal.record / "heartbeat"
     heartbeat.touch()
     terminal.atelier("doctor", "--quick")
     os.utime(heartbeat, (1, 1))
@@ -275,7 +297,7 @@ def test_the_demo_plays_its_scene_and_keeps_what_was_drawn(terminal: Terminal) -
     transcript = (terminal.folder / "demo/transcript.md").read_text()
     assert "[2 · 1]" in transcript  # the vote counts
     assert "moderators' log" in transcript
-    assert not (terminal.folder / "data").exists()  # the operator's record is not touched
+    assert not terminal.record.exists()  # the operator's record is not touched
 
 
 @pytest.mark.slow

@@ -27,7 +27,8 @@ def _elapsed_s(*arguments: str) -> float:
     durations_s = []
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
-            environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+            own = {"PYTHONPATH": str(Path.cwd()), "ATELIER_DATA_DIR": folder}
+            environment = {**os.environ, **own}
             started_s = time.monotonic()
             subprocess.run(
                 [sys.executable, "-m", "bot", *arguments],
