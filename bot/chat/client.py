@@ -46,7 +46,12 @@ class AtelierClient(Client):
             allowed_mentions=discord.AllowedMentions.none(),
             max_messages=None,
         )
-        self.tree = Tree(self, allowed_contexts=app_commands.AppCommandContext(guild=True))
+        self.tree = Tree(
+            self,
+            # On a server, and put there by those who manage it: rules and moderators are a server's.
+            allowed_contexts=app_commands.AppCommandContext(guild=True),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        )
         for area in AREAS:
             for command in area.COMMANDS:
                 self.tree.add_command(command)

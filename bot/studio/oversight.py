@@ -78,8 +78,10 @@ class Oversight:
             lift: Whether to let them draw again.
 
         Raises:
-            Refused: The actor is no moderator or means themselves, or it is so already.
+            Refused: The actor does not moderate the whole server or means themselves, or it is so
+                already.
         """
+        actor.require_moderator()
         job = await self.record_of(actor, job_id)
         if job.member_id == actor.member_id:
             raise Refused("You cannot suspend yourself, nor lift your own suspension.")
@@ -105,7 +107,8 @@ class Oversight:
             Gone: The job is not in the record.
             Refused: The member has an open report about it.
         """
-        job, moment = await self._own_servers_job(actor, job_id), now()
+        job, moment = await self._job(job_id), now()
+        actor.require_same_server(job)
         report = await self._store.moderation.report(
             guild_id=actor.guild_id,
             job_id=job_id,
@@ -136,19 +139,18 @@ class Oversight:
         )
 
     async def record_of(self, actor: Actor, job_id: int) -> Job:
-        """Return a job of the moderator's own server.
+        """Return a job that the actor moderates.
 
         Raises:
-            Refused: The actor is no moderator.
+            Refused: The actor is no moderator, or of other channels only.
             Gone: The job belongs to another server or to none.
         """
-        actor.require_moderator()
-        return await self._own_servers_job(actor, job_id)
+        job = await self._job(job_id)
+        actor.require_moderator_of(job)
+        return job
 
-    async def _own_servers_job(self, actor: Actor, job_id: int) -> Job:
+    async def _job(self, job_id: int) -> Job:
         job = await self._store.jobs.find(job_id)
         if job is None:
             raise Gone("That picture is no longer in my record.")
-        if actor.guild_id is None or job.place.guild_id != actor.guild_id:
-            raise Gone("That picture belongs to another server.")
         return job

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from bot.grammar.flags import BY_SPELLING
 from bot.grammar.prompts import CONFIRM_ABOVE, Resolved, choose_model, parse_jobs, resolve
-from bot.messages import CONSENT
+from bot.messages import CONSENT, best_of
 from bot.studio.actors import Actor
 from bot.studio.dispatch import Dispatcher
 from bot.studio.drawing import now
@@ -127,7 +127,7 @@ class Studio:
             Gone: The job is not in the record, or what it started from was removed.
             Refused: A rule or a limit says no.
         """
-        job = await self.job(job_id)
+        job = await self.job_here(actor, job_id)
         parent = None if job.parent_image_id is None else await self.image(job.parent_image_id)
         ask = Ask(text=job.typed, channel_id=channel_id, parent=parent)
         guild = await self.store.settings.guild(actor.guild_id)
@@ -135,7 +135,23 @@ class Studio:
         if parent is not None:
             await self.check_remix(actor, parent)
         request = job.request.reseeded(secrets.randbelow(MAX_SEED + 1))
-        return await self._record(actor, guild, ask, [Resolved(request, job.notes)])
+        resolved = _at_most(guild.images_per_job, Resolved(request, job.notes))
+        return await self._record(actor, guild, ask, [resolved])
+
+    async def check_ask(self, actor: Actor, channel_id: int, new: int) -> None:
+        """Refuse at once what would be refused in the end, before anything is fetched for it.
+
+        Args:
+            actor: Who asks.
+            channel_id: Where the results would stand.
+            new: For how many jobs.
+
+        Raises:
+            Refused: A rule or a limit says no.
+        """
+        guild = await self.store.settings.guild(actor.guild_id)
+        await self._check_policy(actor, channel_id, guild)
+        await self._check_limits(actor, guild, new)
 
     def confirmed(self, jobs: Sequence[Job]) -> Submission:
         """Return held jobs whose owner has just answered about consent."""
@@ -201,12 +217,12 @@ class Studio:
         """Check that the actor may start from this picture.
 
         Raises:
-            Gone: It was removed.
+            Gone: It was removed, or belongs to another server.
             Refused: Its owner has not agreed to remixes.
         """
+        job = await self.job_here(actor, parent.job_id)
         if not parent.is_shown:
             raise Gone("That picture was removed, so it cannot be remixed.")
-        job = await self.job(parent.job_id)
         if job.member_id == actor.member_id:
             return
         consent = await self.store.consents.current(job.member_id) or {}
@@ -238,14 +254,17 @@ class Studio:
         return Submission(tuple(jobs), consent is None, needs_confirmation)
 
     async def _check_policy(self, actor: Actor, channel_id: int, guild: GuildSettings) -> None:
+        await self._check_suspension(actor)
+        allowed = guild.allowed_channel_ids
+        if allowed and not {channel_id, actor.parent_channel_id} & set(allowed):
+            channels = ", ".join(f"<#{allowed_id}>" for allowed_id in allowed[:5])
+            raise Refused(f"Pictures are drawn in {channels} on this server.")
+
+    async def _check_suspension(self, actor: Actor) -> None:
         if actor.guild_id is not None and await self.store.moderation.is_suspended(
             actor.guild_id, actor.member_id
         ):
             raise Refused("A moderator has suspended you from drawing here. Ask them about it.")
-        allowed = guild.allowed_channel_ids
-        if allowed and channel_id not in allowed:
-            channels = ", ".join(f"<#{allowed_id}>" for allowed_id in allowed[:5])
-            raise Refused(f"Pictures are drawn in {channels} on this server.")
 
     async def _resolve(self, actor: Actor, ask: Ask, guild: GuildSettings) -> list[Resolved]:
         own = await self.store.settings.member(actor.member_id)
@@ -308,6 +327,16 @@ class Studio:
             raise Gone("That picture is no longer in my record.")
         return job
 
+    async def job_here(self, actor: Actor, job_id: int) -> Job:
+        """Return a job of the server on which the actor acts.
+
+        Raises:
+            Gone: It is not in the record, or belongs to another server.
+        """
+        job = await self.job(job_id)
+        actor.require_same_server(job)
+        return job
+
     async def image(self, image_id: int) -> Image:
         """Return an image that people may see.
 
@@ -324,11 +353,12 @@ class Studio:
         """Give or take back the actor's vote.
 
         Raises:
-            Refused: It is the actor's own picture.
-            Gone: The picture was removed.
+            Refused: It is the actor's own picture, or they are suspended here.
+            Gone: The picture was removed, or belongs to another server.
         """
         image = await self.image(image_id)
-        job = await self.job(image.job_id)
+        job = await self.job_here(actor, image.job_id)
+        await self._check_suspension(actor)
         if job.member_id == actor.member_id:
             raise Refused("That is your own picture; votes come from others.")
         await self.store.votes.toggle(image_id, actor.member_id, now())
@@ -416,6 +446,22 @@ class Studio:
             else self.checkpoints.values()
         )
         return sorted({style for checkpoint in chosen for style in checkpoint.styles})
+
+
+def _at_most(limit: int, resolved: Resolved) -> Resolved:
+    """Return what is drawn again with no more pictures than the server allows now."""
+    request = resolved.request
+    if request.num_candidates <= limit:
+        return resolved
+    shown = min(request.num_images, limit)
+    fewer = dataclasses.replace(request, num_images=shown, num_spare=limit - shown)
+    stale = best_of(request.num_images, request.num_candidates)
+    notes = [note for note in resolved.notes if note != stale]
+    if fewer.num_spare:
+        notes.append(best_of(fewer.num_images, fewer.num_candidates))
+    if fewer.num_images < request.num_images:
+        notes.append(f"This server draws at most {limit} images a job.")
+    return Resolved(fewer, tuple(notes))
 
 
 def _by(actor: Actor, job: Job) -> str:

@@ -64,7 +64,9 @@ class World:
         """Answer the consent question without the clicks."""
         given = {scope: answers.get(scope.value, True) for scope in Scope}
         for member in members:
-            await self.app.studio.answer_consent(Actor(member.id, self.guild.id), given, 1)
+            await self.app.studio.answer_consent(
+                Actor(member_id=member.id, guild_id=self.guild.id), given, 1
+            )
 
     async def imagine(self, member: Any, prompt: str, **options: Any) -> Job:
         """Run `/imagine` and wait until its pictures are posted."""

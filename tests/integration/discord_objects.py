@@ -1,9 +1,12 @@
 """Discord's objects as its API writes them, with what discord.py reads and little more."""
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 APPLICATION, GUILD, CHANNEL = 1000, 2000, 3000
+MODERATORS = 2001  # a role
+MANAGE = str(1 << 5 | 1 << 11 | 1 << 13)  # Manage Server, Send Messages, Manage Messages
 
 
 def user(number: int, name: str) -> dict[str, Any]:
@@ -49,10 +52,10 @@ def channel() -> dict[str, Any]:
     }
 
 
-def member(number: int, permissions: str = "2048") -> dict[str, Any]:
+def member(number: int, permissions: str = "2048", roles: Sequence[int] = ()) -> dict[str, Any]:
     return {
         "user": user(number, f"member{number}"),
-        "roles": [],
+        "roles": [str(role) for role in roles],
         "joined_at": "2026-01-01T00:00:00+00:00",
         "permissions": permissions,
         "deaf": False,
@@ -64,12 +67,13 @@ def member(number: int, permissions: str = "2048") -> dict[str, Any]:
 def guild() -> dict[str, Any]:
     role = {"id": str(GUILD), "name": "@everyone", "permissions": "2048", "position": 0, "color": 0}
     role |= {"hoist": False, "managed": False, "mentionable": False}
+    moderators = {**role, "id": str(MODERATORS), "name": "moderators", "permissions": MANAGE}
     me = {**member(APPLICATION), "user": bot()}
     return {
         "id": str(GUILD),
         "name": "Guild",
         "owner_id": "1",
-        "roles": [role],
+        "roles": [role, moderators],
         "channels": [channel()],
         "members": [me],
         "member_count": 3,

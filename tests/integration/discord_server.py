@@ -61,7 +61,8 @@ class DiscordServer(Messages):
         self.commands: list[dict[str, Any]] = []
         self.interactions: dict[str, Interaction] = {}
         self.forms: list[dict[str, Any]] = []
-        self.permissions: dict[int, str] = {}
+        self.permissions: dict[int, str] = {}  # in the channel
+        self.roles: dict[int, list[int]] = {}
 
     # What members do
 
@@ -143,7 +144,11 @@ class DiscordServer(Messages):
             "guild": {"id": str(GUILD), "locale": "en-US", "features": []},
             "channel_id": str(CHANNEL),
             "channel": channel(),
-            "member": member(member_id, self.permissions.get(member_id, "2048")),
+            "member": member(
+                member_id,
+                self.permissions.get(member_id, "2048"),
+                self.roles.get(member_id, []),
+            ),
             "data": dict(content),
             "app_permissions": "8933636165185",
             "locale": "en-US",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.discord_objects import MODERATORS
 from tests.integration.discord_rules import Call, Interaction
 from tests.integration.life import ROOT, Life
 
@@ -19,7 +20,6 @@ needs_description = pytest.mark.skipif(
     not DESCRIPTION.is_file(), reason="Discord's description is not beside the repository"
 )
 MODERATOR = 9
-MANAGE = str(1 << 13 | 1 << 5 | 1 << 11)  # messages, the server; send messages
 # What discord.py adds of itself and Discord passes over.
 BESIDES = {"tts", "nsfw", "url", "proxy_url", "size", "spoiler", "content_type"}
 
@@ -75,7 +75,7 @@ def schema_of(description: dict[str, Any], call: Call) -> dict[str, Any]:
 async def take_the_tour(life: Life) -> None:
     """Have the bot say everything it can say."""
     discord = life.discord
-    discord.permissions[MODERATOR] = MANAGE
+    discord.roles[MODERATOR] = [MODERATORS]
     job_id = await life.imagine("a fox *with* @everyone --no zeppelin --ar 3:2 --tile")
     await life.in_state(job_id, "posted")
     post = life.message(job_id)

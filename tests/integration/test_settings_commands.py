@@ -156,7 +156,7 @@ async def test_fewer_images_are_picked_from_the_servers_usual_number_and_cost_as
     world: World,
 ) -> None:
     await world.consent(world.alice)
-    studio, actor = world.app.studio, Actor(world.alice.id, world.guild.id)
+    studio, actor = world.app.studio, Actor(member_id=world.alice.id, guild_id=world.guild.id)
     studio.checkpoints = {"pattern": dataclasses.replace(PATTERN, scorer="a folder")}
 
     async def asked(num_images: int | None) -> Job:
@@ -183,7 +183,7 @@ async def test_a_large_default_of_ones_own_gives_way_to_a_small_server(world: Wo
 async def test_a_member_has_at_most_so_many_jobs_waiting(world: World) -> None:
     await world.consent(world.alice)
     await configure(world, jobs_waiting_per_member=2)
-    actor = Actor(world.alice.id, world.guild.id)
+    actor = Actor(member_id=world.alice.id, guild_id=world.guild.id)
     ask = Ask(text="a fox", channel_id=world.channel.id)
     await world.app.studio.submit(actor, ask)  # recorded, but never put in line
     await world.app.studio.submit(actor, ask)
@@ -260,7 +260,7 @@ async def test_the_queue_shows_turns_and_marks_ones_own(world: World) -> None:
     await world.consent(world.alice, world.bob)
     studio = world.app.studio
     for member, text in ((world.alice, "a secret fox"), (world.bob, "an owl")):
-        actor = Actor(member.id, world.guild.id)
+        actor = Actor(member_id=member.id, guild_id=world.guild.id)
         submission = await studio.submit(actor, Ask(text=text, channel_id=world.channel.id))
         await line_up(world, *submission.jobs)
     answer = await world.bob.slash(world.channel, "queue")
@@ -279,7 +279,7 @@ async def test_ones_own_place_is_told_even_far_down_the_line(world: World) -> No
     await configure(world, jobs_waiting_per_member=40)
     studio = world.app.studio
     for member, text in ((world.bob, "{1,2,3,4,5}"), (world.alice, "an owl --r 20")):
-        actor = Actor(member.id, world.guild.id)
+        actor = Actor(member_id=member.id, guild_id=world.guild.id)
         submission = await studio.submit(actor, Ask(text=text, channel_id=world.channel.id))
         await line_up(world, *submission.jobs)
     shown = text_of((await world.alice.slash(world.channel, "queue")).response)
@@ -294,7 +294,7 @@ async def test_the_queue_tells_other_servers_nothing(world: World) -> None:
     await asleep(world)
     await world.consent(world.alice)
     studio = world.app.studio
-    actor = Actor(world.alice.id, world.guild.id)
+    actor = Actor(member_id=world.alice.id, guild_id=world.guild.id)
     submission = await studio.submit(actor, Ask(text="a fox", channel_id=world.channel.id))
     await line_up(world, *submission.jobs)
     elsewhere = world.env.create_guild("Elsewhere")
@@ -330,7 +330,7 @@ async def test_a_full_line_of_one_server_leaves_the_others_free(tmp_path: Path) 
         ask = Ask(text="a fox", channel_id=world.channel.id)
         # Nobody has answered about consent, so every job is held and the line stays as it is.
         for member_id in (1, 2):
-            await submit(Actor(member_id, here), ask)
+            await submit(Actor(member_id=member_id, guild_id=here), ask)
         with pytest.raises(Refused, match="line is full"):
-            await submit(Actor(3, here), ask)
-        assert (await submit(Actor(3, elsewhere), ask)).needs_consent
+            await submit(Actor(member_id=3, guild_id=here), ask)
+        assert (await submit(Actor(member_id=3, guild_id=elsewhere), ask)).needs_consent

@@ -16,6 +16,22 @@ from storage.settings import MAX_CONCURRENT, MAX_WAITING, GuildSettings, MemberS
 
 MAX_NEGATIVE = 300
 
+
+class AnyChannel(app_commands.Transformer):
+    """A channel or thread of any kind, forums and media included: their posts count as they."""
+
+    @property
+    def type(self) -> discord.AppCommandOptionType:
+        """Discord's kind of option; without a list of kinds, all channels are offered."""
+        return discord.AppCommandOptionType.channel
+
+    async def transform(self, _interaction: discord.Interaction, value: Any, /) -> Any:
+        """Return the channel as Discord sent it; whatever its id names is enough."""
+        return value
+
+
+Place = app_commands.Transform[app_commands.AppCommandChannel, AnyChannel]
+
 # What `clear` offers, and the fields that go back to what they are without a choice.
 SERVER_CLEARS = {
     "style": ("default_style",),
@@ -40,7 +56,7 @@ OWN_CLEARS = {
 @app_commands.describe(
     style="The look when nobody asks for one",
     model="What draws when nobody asks for a model",
-    allow_channel="Draw in this channel; once one is named, only in named ones",
+    allow_channel="Draw in this channel and its threads; once one is named, only in named ones",
     forbid_channel="No longer draw in this channel",
     images="Most images a job",
     waiting="Most jobs of one member that may wait",
@@ -53,8 +69,8 @@ async def settings(
     interaction: Interaction,
     style: str | None = None,
     model: str | None = None,
-    allow_channel: discord.TextChannel | discord.Thread | None = None,
-    forbid_channel: discord.TextChannel | discord.Thread | None = None,
+    allow_channel: Place | None = None,
+    forbid_channel: Place | None = None,
     images: app_commands.Range[int, 1, MAX_IMAGES] | None = None,
     waiting: app_commands.Range[int, 1, MAX_WAITING] | None = None,
     concurrent: app_commands.Range[int, 1, MAX_CONCURRENT] | None = None,
@@ -66,6 +82,8 @@ async def settings(
     """Change what was given and show everything."""
     studio, actor = interaction.client.studio, await actor_of(interaction)
     before = await change_server(studio, actor, {})  # checks the permission
+    if allow_channel is not None and allow_channel.type is discord.ChannelType.category:
+        raise Refused("Please name the channels themselves, not the category they stand in.")
     fields = {
         "default_style": style,
         "default_model": model,

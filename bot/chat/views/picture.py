@@ -43,11 +43,12 @@ async def again(interaction: Interaction, press: Press) -> None:
 async def open_remix(interaction: Interaction, press: Press) -> None:
     """Show the form that starts a remix."""
     studio = interaction.client.studio
-    job = await studio.job(press.numbers[0])
+    actor = await actor_of(interaction)
+    job = await studio.job_here(actor, press.numbers[0])
     shown = [image for image in await studio.store.images.of_job(job.id) if image.is_shown]
     if not shown:
         raise Gone("Those pictures were removed, so they cannot be remixed.")
-    await studio.check_remix(await actor_of(interaction), shown[0])
+    await studio.check_remix(actor, shown[0])
     prompt: discord.ui.TextInput[Any] = discord.ui.TextInput(
         style=discord.TextStyle.paragraph,
         custom_id="prompt",
@@ -92,7 +93,7 @@ async def send_remix(interaction: Interaction, press: Press, values: Mapping[str
 async def details(interaction: Interaction, press: Press) -> None:
     """Show, to one person, everything needed to redraw."""
     studio = interaction.client.studio
-    job = await studio.job(press.numbers[0])
+    job = await studio.job_here(await actor_of(interaction), press.numbers[0])
     view = discord.ui.LayoutView(timeout=None)
     view.add_item(discord.ui.TextDisplay(_recipe(job)))
     images = [image for image in await studio.store.images.of_job(job.id) if image.is_shown]

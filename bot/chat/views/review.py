@@ -113,8 +113,10 @@ async def _content(studio: Studio, image: Image) -> bytes | None:
 
 async def ask_reason(interaction: Interaction, press: Press) -> None:
     """Ask a moderator why, before anything is done."""
-    job_id = press.numbers[0]
-    await interaction.client.studio.oversight.record_of(await actor_of(interaction), job_id)
+    job_id, actor = press.numbers[0], await actor_of(interaction)
+    await interaction.client.studio.oversight.record_of(actor, job_id)
+    if press.action in {Action.MOD_SUSPEND, Action.MOD_LIFT}:
+        actor.require_moderator()  # these hold on the whole server
     await send_form(interaction, press.action, job_id)
 
 
