@@ -3,7 +3,7 @@
 import datetime as dt
 import json
 
-from generation.learning.metrics.comparisons import ShownPicture
+from generation.work.comparisons import ShownPicture
 from storage.database import Database
 from storage.errors import NotFound
 from storage.rows import KNOW_PERSON, to_text

@@ -24,8 +24,8 @@ from bot.terminal.training import (
 if TYPE_CHECKING:
     from generation.learning.assessment.assess import Report
     from generation.learning.metrics.by_look import LookFigures
-    from generation.learning.metrics.comparisons import ShownPicture
     from generation.learning.recipes.work import Work
+    from generation.work.comparisons import ShownPicture
 
 LEAST_COLUMNS = 128
 
@@ -175,7 +175,8 @@ def _print_ranking(
     context: typer.Context, results: list[Path], keys: Path, *, use_votes: bool
 ) -> None:
     from generation.learning.assessment import human
-    from generation.learning.metrics import comparisons, preference
+    from generation.learning.metrics import preference
+    from generation.work import comparisons
 
     with told_errors():
         answers = human.comparisons_in(results, keys)

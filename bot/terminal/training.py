@@ -157,12 +157,14 @@ def told_errors() -> Iterator[None]:
     from generation.learning.dataset.stored import DatasetError
     from generation.learning.recipes.reading import RecipeError
     from generation.learning.training.loop import TrainingStopped
+    from generation.work.manifest import CheckpointMissing
 
+    unable = (SourceError, DatasetError, NotPermitted, TrainingStopped, CheckpointMissing)
     try:
         yield
     except (RecipeError, ResultsError) as error:
         raise Stop(str(error)) from error
-    except (SourceError, DatasetError, NotPermitted, TrainingStopped, AssessmentError) as error:
+    except (*unable, AssessmentError) as error:
         raise Stop(str(error), ExitCode.UNABLE) from error
 
 
@@ -175,7 +177,7 @@ def require_extra() -> None:
     absent = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if absent:
         raise Stop(
-            f"this needs {', '.join(absent)}: pip install 'atelier-discord[training]'",
+            f"this needs {', '.join(absent)}: pip install 'atelier-discord[learning]'",
             ExitCode.UNABLE,
         )
     # It warns about a missing torchvision while it is imported, before anybody could quieten it.

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from generation.learning.training.loop import TrainingStopped
 from generation.work import border
-from generation.work.errors import FileRefused
+from generation.work.errors import CheckpointCorrupt, FileRefused
 
 MANIFEST = "atelier.json"
 
 
-class CheckpointMissing(TrainingStopped):
+class CheckpointMissing(CheckpointCorrupt):
     """What another trainer must have exported is not there, or is damaged."""
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from generation.learning.metrics.comparisons import LOSS, TIE, WIN, Comparison
 from generation.work import border
+from generation.work.comparisons import LOSS, TIE, WIN, Comparison
 from generation.work.errors import FileRefused
 
 Pictures = npt.NDArray[np.uint8]

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from generation.learning.dataset.captions import styled
+from generation.language.templates import styled
 from generation.learning.dataset.stored import Dataset, DatasetError, Split
 
 

@@ -90,12 +90,3 @@ def phrasings(
     if group:
         texts.append(f"{concept}, {group}")
     return tuple(dict.fromkeys(text.lower() for text in [*texts, *phrases, *tags]))
-
-
-def styled(prompt: str, look: str, template: str) -> str:
-    """Name the look the way the checkpoint was taught to hear it.
-
-    >>> styled("a fox", "3d", "{prompt}, {look} style")
-    'a fox, 3d style'
-    """
-    return template.replace("{look}", look).replace("{prompt}", prompt)

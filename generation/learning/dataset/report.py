@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from generation.learning.dataset import augment, captions, shards
+from generation.language import templates
+from generation.learning.dataset import augment, shards
 from generation.learning.dataset.augment import Augmentation
 from generation.learning.dataset.map import Map, draw, survey
 from generation.learning.dataset.packages import Credit
@@ -192,7 +193,7 @@ def _examples(dataset: Dataset, stored: Pictures) -> list[tuple[Shown, str, tupl
     examples = []
     for number in _sample(range(len(dataset.rows)), EXAMPLES):
         row = dataset.rows[number]
-        caption = captions.styled(row.phrasings[0], row.look, dataset.template)
+        caption = templates.styled(row.phrasings[0], row.look, dataset.template)
         examples.append((_shown(row, stored[number]), caption, row.phrasings[1:PHRASINGS]))
     return examples
 
@@ -208,7 +209,7 @@ def _batch(dataset: Dataset) -> list[Shown]:
     shown = []
     for place, row in enumerate(rows):
         prompt = f"{dataset.rows[row].phrasings[0]} {words[place]}".strip()
-        caption = captions.styled(prompt, dataset.rows[row].look, dataset.template)
+        caption = templates.styled(prompt, dataset.rows[row].look, dataset.template)
         shown.append(Shown(_thumbnail(pixels[place]), caption))
     return shown
 

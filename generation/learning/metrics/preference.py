@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from generation.learning.metrics.comparisons import Comparison
+from generation.work.comparisons import Comparison
 
 Floats = npt.NDArray[np.float64]
 

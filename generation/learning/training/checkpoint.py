@@ -16,8 +16,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
+from generation.language.templates import styled
 from generation.language.text_encoder import PACKAGE, load_text_encoder
-from generation.learning.dataset.captions import styled
 from generation.learning.dataset.stored import Dataset, Split
 from generation.work import manifest
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from generation.language import text_encoder
-from generation.learning.dataset.captions import styled
+from generation.language.templates import styled
 from generation.learning.dataset.stored import Dataset, Row
 from generation.learning.training import kept
 from generation.learning.training.latents import Latents

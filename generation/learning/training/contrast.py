@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from generation.language import sentences, text_encoder
+from generation.language.templates import styled
 from generation.learning.dataset.augment import Augmentation, background_words
-from generation.learning.dataset.captions import styled
 from generation.learning.dataset.stored import Dataset, Row
 from generation.learning.training import kept
 from generation.work.progress import Progress

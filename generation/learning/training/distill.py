@@ -29,9 +29,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from generation.language.templates import styled
 from generation.learning.dataset import stored
 from generation.learning.dataset.augment import BACKGROUNDS, WHITE, background_words
-from generation.learning.dataset.captions import styled
 from generation.learning.dataset.stored import LEARNED, Dataset
 from generation.learning.recipes.work import Work
 from generation.learning.training import checkpoint, conditions, kept, sheet

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from generation.learning.dataset.captions import styled
+from generation.language.templates import styled
 from generation.learning.training.optimizers import Optimizer, Schedule
 from generation.learning.training.run import Run
 

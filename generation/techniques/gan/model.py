@@ -11,7 +11,7 @@ from diffusers import AutoencoderTiny
 from torch import Tensor
 
 from generation.language import sentences
-from generation.learning.dataset.captions import styled
+from generation.language.templates import styled
 from generation.techniques.gan.networks import Encoder, Mapping, Synthesis, on_sphere
 from generation.work import manifest
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from generation.learning.metrics.comparisons import WIN, Comparison, from_votes
+from generation.work.comparisons import WIN, Comparison, from_votes
 from generation.work.jobs import JobState, Place
 from storage.errors import NotFound
 

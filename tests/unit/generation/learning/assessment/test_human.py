@@ -13,8 +13,8 @@ from generation.learning.assessment.human import (
     comparisons_in,
     write_page,
 )
-from generation.learning.metrics.comparisons import LOSS, TIE, WIN, Comparison
 from generation.learning.metrics.preference import rank
+from generation.work.comparisons import LOSS, TIE, WIN, Comparison
 
 PROMPTS = tuple(f"thing {number}" for number in range(40))
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from generation.learning.dataset.captions import phrasings, styled, unambiguous_tags, with_article
+from generation.language.templates import styled
+from generation.learning.dataset.captions import phrasings, unambiguous_tags, with_article
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from generation.learning.metrics.comparisons import (
+from generation.learning.metrics.preference import rank, table
+from generation.work.comparisons import (
     LOSS,
     TIE,
     WIN,
@@ -15,7 +16,6 @@ from generation.learning.metrics.comparisons import (
     ShownPicture,
     from_votes,
 )
-from generation.learning.metrics.preference import rank, table
 
 NAMES = ("a", "b", "c", "d")
 
