@@ -182,6 +182,9 @@ def refuse_unfit(order: Order, checkpoint: Checkpoint) -> None:
     """
     request = order.request
     request.check()
+    if request.verb not in checkpoint.verbs:
+        known = ", ".join(sorted(checkpoint.verbs)) or "none"
+        raise InvalidRequest("verb", request.verb, f"one of what {checkpoint.name} does: {known}")
     multiple = checkpoint.size_multiple
     for field, side_px in (("width", request.width), ("height", request.height)):
         if side_px % multiple:

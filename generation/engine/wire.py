@@ -291,11 +291,16 @@ def _event_from_frame(fields: Mapping[str, Any], blobs: Sequence[bytes]) -> Work
 def _checkpoint_to_json(checkpoint: Checkpoint) -> dict[str, Any]:
     fields = {field.name: getattr(checkpoint, field.name) for field in _CHECKPOINT_FIELDS}
     mappings = {name: dict(value) for name, value in fields.items() if isinstance(value, Mapping)}
-    return {**fields, **mappings, "honours": sorted(checkpoint.honours)}
+    return {
+        **fields,
+        **mappings,
+        "honours": sorted(checkpoint.honours),
+        "verbs": sorted(checkpoint.verbs),
+    }
 
 
 def _checkpoint_from_json(fields: Mapping[str, Any]) -> Checkpoint:
-    plain = {**fields, "honours": frozenset(fields["honours"])}
+    plain = {**fields, "honours": frozenset(fields["honours"]), "verbs": frozenset(fields["verbs"])}
     return Checkpoint(**{**plain, "vocabulary": tuple(fields["vocabulary"])})
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from generation.work import border
 from generation.work.errors import CheckpointCorrupt, FileRefused, InvalidRequest
 from generation.work.requests.imagine import MAX_STEPS, Imagine
+from generation.work.requests.reading import VERBS
 
 Family = Literal["slots", "pipeline", "pattern"]
 ABILITIES = frozenset({"ar", "negative", "image", "weights", "quality", "stylize", "chaos", "tile"})
@@ -62,6 +63,7 @@ class Checkpoint:
             words are told if `text_encoder` is there to measure what comes near.
         num_things: How many of the vocabulary, the first ones, name things; the rest are other words
             for those. 0 if that is not known.
+        verbs: What can be asked of it: names of `generation.work.requests.reading.VERBS`.
         honours: The abilities it has, of `ABILITIES`.
         sha256: Relative file to hex digest; checked by `verify` before loading.
         text_encoder: Package that holds the text encoder; empty if the folder holds it.
@@ -86,6 +88,7 @@ class Checkpoint:
     default_style: str | None = None
     vocabulary: tuple[str, ...] = ()
     num_things: int = 0
+    verbs: frozenset[str] = frozenset({Imagine.verb})
     honours: frozenset[str] = PIPELINE_ABILITIES
     sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
     text_encoder: str = ""
@@ -115,6 +118,8 @@ class Checkpoint:
         yield unknown_style, f"default_style {self.default_style!r} is not one of the styles"
         unknown = sorted(self.honours - ABILITIES)
         yield bool(unknown), f"unknown abilities {', '.join(unknown)}"
+        strange = sorted(self.verbs - VERBS.keys())
+        yield bool(strange), f"unknown verbs {', '.join(strange)}"
 
     @property
     def pixel_limit(self) -> int:
@@ -194,6 +199,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         if not _has_type(value, _MANIFEST_TYPES[key]):
             raise CheckpointCorrupt(f"{path}: {key} must be {_MANIFEST_TYPES[key]}, not {value!r}")
     fields = {**manifest, "vocabulary": tuple(manifest.get("vocabulary", ()))}
+    if "verbs" in fields:
+        fields["verbs"] = frozenset(fields["verbs"])
     is_distilled = fields.pop("kind", "") == DISTILLED  # which trainer made it
     try:
         return Checkpoint(
@@ -232,9 +239,10 @@ _MANIFEST_TYPES = {
     "vocabulary": "a list of texts",
     "num_things": "a whole number",
     "text_encoder": "a text",
+    "verbs": "a list of texts",
     "sha256": "an object of texts",
 }
-_OPTIONAL = {"kind", "vocabulary", "num_things", "text_encoder"}
+_OPTIONAL = {"kind", "vocabulary", "num_things", "text_encoder", "verbs"}
 
 
 def _has_type(value: Any, wanted: str) -> bool:

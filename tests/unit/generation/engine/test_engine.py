@@ -59,6 +59,13 @@ def test_a_wrong_order_fails_alone():
     assert [event.job_id for event in events if isinstance(event, ImagesDone)] == [2]
 
 
+def test_what_a_checkpoint_does_not_do_is_refused():
+    idle = dataclasses.replace(PATTERN, verbs=frozenset())
+    (event,) = draw(Order(1, REQUEST), engine=Engine({"pattern": idle}))
+    assert isinstance(event, OrderFailed)
+    assert "verb" in event.message
+
+
 @pytest.mark.parametrize(("width", "height"), [(2048, 2048), (64, 72)])
 def test_a_size_the_checkpoint_cannot_draw_fails(width, height):
     engine = Engine({"pattern": dataclasses.replace(PATTERN, size_multiple=16)})

@@ -77,6 +77,8 @@ def test_a_folder_is_described_by_its_manifest(tmp_path):
         ({"styles": {"line art": "{prompt}, line art"}}, "must be one word"),
         ({"default_style": "oil"}, "default_style 'oil'"),
         ({"vocabulary": "fox"}, "vocabulary must be a list of texts"),
+        ({"verbs": "imagine"}, "verbs must be a list of texts"),
+        ({"verbs": ["hallucinate"]}, "unknown verbs hallucinate"),
         ({"name": "two words"}, "name must be letters"),
     ],
 )
