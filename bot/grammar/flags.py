@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -50,10 +51,19 @@ def decimal_text(number: float) -> str:
 
 
 def near(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that was probably meant, or None."""
-    by_folded = {name.casefold(): name for name in known}
-    found = difflib.get_close_matches(word[:40].casefold(), by_folded, n=1)
+    """Return the known word that was probably meant, or None.
+
+    People get the first letter right: `stile` is `style`, although `tile` shares more letters.
+    """
+    by_folded = {folded(name): name for name in known}
+    found = difflib.get_close_matches(folded(word[:40]), by_folded, n=5)
+    found.sort(key=lambda name: name[0] != folded(word)[0])  # the nearest first among equals
     return by_folded[found[0]] if found else None
+
+
+def folded(name: str) -> str:
+    """Return a name in the form in which two spellings of it are equal: any case, any keyboard."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _read_ratio(text: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 from bot.grammar import permutations, prompt_text
+from bot.grammar.elsewhere import BY_ELSEWHERE, OTHER_NAMES
 from bot.grammar.flags import BY_SPELLING, FLAGS, MAX_JOBS, Flag, decimal_text, near
 from bot.grammar.parsed import ParsedPrompt
 from bot.grammar.prompt_text import Marked, PromptError
@@ -40,14 +41,16 @@ _WORD = re.compile(r"[^ ]+")
 _FLAG = re.compile(r"(?:--|[—–])(?P<name>[^\W\d_]+)(?P<rest>.*)")
 _GLUED_FLAG = re.compile(r"--(?P<name>[A-Za-z]+)(?![A-Za-z])", re.ASCII)
 _ONE_DASH_FLAG = re.compile(r"[-—–](?P<name>[A-Za-z]{2,})", re.ASCII)
+_DASHES = ("--", "—", "–")
+_GLUED_LONG_DASH = re.compile(r"[^—–]+[—–](?P<name>[A-Za-z]+)", re.ASCII)
+_SEPARATOR = re.compile("[,，、]")  # also as Chinese and Japanese keyboards write it
+_COMMAND = re.compile(r"/imagine(?= |$)(?: prompt ?:)? ?", re.IGNORECASE)
 _LINK_START = re.compile(r"<?https?://", re.IGNORECASE)
 _LINK = re.compile(r"https?://[!-;=?-~]{1,1000}", re.IGNORECASE)  # visible ASCII but < and >
 _WEIGHT = re.compile(r"-?(?:[0-9]{1,3}(?:\.[0-9]{0,4})?|\.[0-9]{1,4})")
 _WEIGHT_LIKE = re.compile(r"[-+]?(?:[0-9.][0-9.eE+-]*|nan|inf|infinity)", re.IGNORECASE)
 _MAX_WEIGHT = 100
-
-# Flags of Midjourney that have another name here.
-_OTHER_NAMES = {"v": "model", "version": "model", "niji": "model", "sameseed": "seed"}
+_ENDS = ",;.，、。"  # what may follow a flag in a sentence
 
 
 def expand(text: str) -> tuple[str, ...]:
@@ -117,7 +120,17 @@ def to_text(parsed: ParsedPrompt) -> str:
 def _expand(text: str) -> list[Marked]:
     expanded = permutations.expand(prompt_text.read(text), MAX_JOBS)
     # Again, because leaving a brace out may have brought spaces or marks together.
-    return [prompt_text.clean(source) for source in expanded]
+    return [_without_command(prompt_text.clean(source)) for source in expanded]
+
+
+def _without_command(source: Marked) -> Marked:
+    """Return what follows `/imagine prompt:`, which people copy along with a prompt."""
+    while match := _COMMAND.match(source.text):
+        rest = prompt_text.clean(source[match.end() :])
+        if not rest.text:
+            raise source.error("The prompt is empty. Write what you want to see.")
+        source = rest
+    return source
 
 
 class _Reader:
@@ -134,6 +147,7 @@ class _Reader:
         flags = [index for index, match in enumerate(matches) if match]
         first_flag = flags[0] if flags else len(self._words)
         image_urls = self._read_links(first_flag)
+        self._refuse_loose_flags(first_flag)
         prompts = self._read_prompts(len(image_urls), first_flag)
         fields: dict[str, Any] = {}
         for index, following in itertools.pairwise([*flags, len(self._words)]):
@@ -182,6 +196,38 @@ class _Reader:
                 raise self._error("This is not a link to a picture.", index)
             links.append(link)
         return tuple(links)
+
+    def _refuse_loose_flags(self, first_flag: int) -> None:
+        """Refuse what was meant as a flag although a space is missing or too much.
+
+        A dash in prose is none: what follows must be a flag's name and a value it takes, and then
+        the text must end or go on with a flag.
+        """
+        text = self._source.text
+        for index, (start, end) in enumerate(self._words[:first_flag]):
+            if text[start:end] in _DASHES and index + 1 < first_flag:
+                name = text[slice(*self._words[index + 1])].lower()
+                is_typed = text[start:end] == "--" and name in BY_SPELLING
+                if is_typed or self._is_flag(name, index + 2, first_flag):
+                    message = f"Leave out the space between the dashes and `{name}`: `--{name}`."
+                    raise self._error(message, index, index + 1, f"--{name}")
+            elif glued := _GLUED_LONG_DASH.fullmatch(text, start, end):
+                name = glued["name"].lower()
+                if self._is_flag(name, index + 1, first_flag):
+                    message = f"Put a space before `--{name}`."
+                    raise self._source.error(message, glued.start("name") - 1, end, f"--{name}")
+
+    def _is_flag(self, name: str, following: int, first_flag: int) -> bool:
+        """Whether word `following` is the value of a flag of this name, and the last before flags."""
+        flag = BY_SPELLING.get(name)
+        if (
+            flag is None
+            or not flag.value
+            or flag.field == "negative"
+            or following != first_flag - 1
+        ):
+            return False
+        return _accepts(flag, self._source.text[slice(*self._words[following])].rstrip(_ENDS))
 
     def _read_prompts(self, first: int, first_flag: int) -> tuple[WeightedPrompt, ...]:
         """Split words `first` to `first_flag` at their `::`."""
@@ -246,7 +292,9 @@ class _Reader:
                 index,
                 suggestion=flag.example,
             )
-        meant = _OTHER_NAMES.get(name) or near(name, BY_SPELLING)
+        if name in BY_ELSEWHERE:
+            raise self._error(self._not_here(name, index), index)
+        meant = OTHER_NAMES.get(name) or near(name, BY_SPELLING)
         what = "This flag is" if not name.isascii() or len(name) > 20 else f"`--{name}` is"
         hint = f" Did you mean `--{meant}`?" if meant else f" There are {_all_flags()}."
         dash = (
@@ -255,6 +303,14 @@ class _Reader:
         raise self._error(
             f"{what} not known{dash}.{hint}", index, suggestion=meant and f"--{meant}"
         )
+
+    def _not_here(self, name: str, index: int) -> str:
+        """Answer a flag of Midjourney's, and name all further ones: one answer is enough."""
+        said = BY_ELSEWHERE[name].answer.format(name)
+        matches = (_FLAG.fullmatch(self._source.text, *word) for word in self._words[index + 1 :])
+        names = dict.fromkeys(match["name"].lower() for match in matches if match)
+        further = [f"`--{other}`" for other in names if other in BY_ELSEWHERE and other != name]
+        return f"{said} Leave out {' and '.join(further)} too." if further else said
 
     def _read_flag_value(self, flag: Flag, index: int, following: int) -> Any:
         name = f"`--{flag.spellings[0]}`"
@@ -269,9 +325,14 @@ class _Reader:
             return self._read_negative(index + 1, following)
         self._refuse_words(index + 2, following)
         start, end = self._words[index + 1]
+        text = self._source.text[start:end]
         try:
-            return flag.read(self._source.text[start:end])
+            return flag.read(text)
         except ValueError as error:
+            if text[-1] in _ENDS and _accepts(flag, text[:-1]):
+                message = f"Leave out the `{text[-1]}` behind the value."
+                said = f"--{flag.spellings[0]} {text[:-1]}"
+                raise self._source.error(message, end - 1, end, said) from error
             raise self._error(
                 f"{name} takes {flag.allowed}, as in `{flag.example}`.",
                 index + 1,
@@ -290,8 +351,8 @@ class _Reader:
         start, stop = self._words[first][0], self._words[following - 1][1]
         items: list[str] = []
         while start <= stop:
-            comma = self._source.text.find(",", start, stop)
-            end = stop if comma < 0 else comma
+            separator = _SEPARATOR.search(self._source.text, start, stop)
+            end = separator.start() if separator else stop
             if item := self._field(start, end):
                 items.append(item)
             start = end + 1
@@ -323,6 +384,14 @@ class _Reader:
                 raise source.error(
                     f"Put a space before `--{name}`.", glued.start(), glued.end(), f"--{name}"
                 )
+
+
+def _accepts(flag: Flag, text: str) -> bool:
+    try:
+        flag.read(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _all_flags() -> str:

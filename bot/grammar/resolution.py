@@ -4,7 +4,8 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from bot.grammar.flags import near
+from bot.grammar.elsewhere import STYLES
+from bot.grammar.flags import folded, near
 from bot.grammar.parsed import ParsedPrompt
 from bot.grammar.prompt_text import PromptError
 from bot.messages import best_of
@@ -77,11 +78,13 @@ def _choose(
     parsed: ParsedPrompt | None,
     of: str | None = None,
 ) -> str:
-    by_folded = {own.casefold(): own for own in known}
-    if name.casefold() in by_folded:
-        return by_folded[name.casefold()]
+    by_folded = {folded(own): own for own in known}
+    if folded(name) in by_folded:
+        return by_folded[folded(name)]
     meant = near(name, known)
     hint = f" Did you mean `{meant}`?" if meant else ""
+    if kind == "style" and name.lower() in STYLES:
+        meant, hint = None, " It is one of Midjourney's and has no effect here; leave it out."
     owner = f"`{of}` has" if of else "There is"
     some = ", ".join(f"`{own}`" for own in list(known)[:20]) or "none"
     message = f"{owner} no {kind} of that name.{hint} There are: {some}."

@@ -25,7 +25,22 @@ from generation.work.requests.imagine import MAX_SEED, WeightedPrompt
 PIECES = """:: : -- - — – { } , \\ \\, \\{ a fox 2 -.5 --ar --no --tile ::3 nan 1e9 https:// < > . 🦊 é ☁
     \u0301 \u0301\u0323\u0300 \u200d \u200b \u202e \ufe0f \U0001f3fd \u2800 \U000e0061 {--tile,}"""
 FRAGMENTS = st.sampled_from(
-    [*PIECES.split(), " ", "\n", "\x00", "\ud800", "--ar 3:2", "--no x, y", "--seed 7", "--r 2"]
+    [
+        "/imagine ",
+        "prompt: ",
+        "—ar",
+        "-- ",
+        "，",
+        *PIECES.split(),
+        " ",
+        "\n",
+        "\x00",
+        "\ud800",
+        "--ar 3:2",
+        "--no x, y",
+        "--seed 7",
+        "--r 2",
+    ]
 ) | st.sampled_from(["--style 3d", "—s 5", "--q .5", "--IW 1", "{a, b}", "https://a.b/c.png"])
 HOSTILE = st.lists(FRAGMENTS, max_size=25).map("".join)
 TEXTS = st.one_of(

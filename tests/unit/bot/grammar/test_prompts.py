@@ -2,11 +2,13 @@
 
 import dataclasses
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
 
-from bot.grammar.flags import FLAGS, flag_table
+from bot.grammar.elsewhere import ELSEWHERE, elsewhere_table
+from bot.grammar.flags import BY_SPELLING, FLAGS, flag_table
 from bot.grammar.prompts import (
     CONFIRM_ABOVE,
     MAX_JOBS,
@@ -118,6 +120,16 @@ def test_zero_is_a_value_and_not_an_absence():
         ("a fox--ar 3:2", "--ar"),
         ("a fox -ar 3:2", "-ar"),
         ("a fox --été", "--été"),
+        ("a fox—ar 3:2", "—ar"),
+        ("a fox–s 50 --ar 3:2", "–s"),
+        ("a fox—style 3d", "—style"),
+        ("a fox -- ar 3:2", "-- ar"),
+        ("a fox — ar 3:2", "— ar"),
+        ("a fox -- tile", "-- tile"),
+        ("a fox --ar 16:9, --s 50", ","),
+        ("a fox --seed 7.", "."),
+        ("a fox --style 3d、", "、"),
+        ("a fox --ar 16:10:9,", "16:10:9,"),
         ("a fox --seed 7 in the snow", "in the snow"),
         ("a fox --seed 7 --tile --seed 8", "--seed"),
         ("a fox --seed 7 --r 2", "--r 2"),
@@ -149,7 +161,17 @@ def test_what_is_wrong_is_pointed_at(text, offending):
     [
         ("a fox --arr 3:2", "--ar"),
         ("a fox --stylise 3", "--stylize"),
-        ("a fox --v 6", "--model"),
+        ("a fox --v 6", None),
+        ("a fox --stile 3d", "--style"),
+        ("a fox --fast", None),
+        ("a fox --w 250", None),
+        ("a fox --sw 3", None),
+        ("a fox --aspct 3:2", "--aspect"),
+        ("a fox --negative text", "--no"),
+        ("a fox--ar 3:2", "--ar"),
+        ("a fox—ar 3:2", "--ar"),
+        ("a fox -- ar 3:2", "--ar"),
+        ("a fox --ar 16:9, --s 50", "--ar 16:9"),
         ("a fox --seed7", "--seed 7"),
         ("a fox -ar 3:2", "--ar"),
         ("a fox --qqqqqq", None),
@@ -157,6 +179,71 @@ def test_what_is_wrong_is_pointed_at(text, offending):
 )
 def test_the_nearest_correct_spelling_is_suggested(text, suggestion):
     assert refused(text).suggestion == suggestion
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "owl—fox",
+        "a house—no people",
+        "a house — no people",
+        "art deco—style of the twenties",
+        "the sea — seed pods drifting",
+        "a -- b",
+    ],
+)
+def test_a_dash_in_prose_is_a_dash(text):
+    assert parse(text).prompts == (WeightedPrompt(text),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/imagine prompt: a fox",
+        "/imagine prompt:a fox",
+        "/IMAGINE a fox",
+        " /imagine /imagine a fox",
+    ],
+)
+def test_the_command_that_was_copied_along_is_passed_over(text):
+    assert parse(text).prompts == (WeightedPrompt("a fox"),)
+    assert parse("a fox /imagine").prompts == (WeightedPrompt("a fox /imagine"),)
+    assert refused("/imagine").message.startswith("The prompt is empty")
+
+
+@pytest.mark.parametrize("flag", ELSEWHERE, ids=lambda flag: flag.spellings[0])
+def test_each_flag_of_midjourney_is_answered_in_a_sentence_of_its_own(flag):
+    for spelling in flag.spellings:
+        assert spelling not in BY_SPELLING
+        error = refused(f"a fox --{spelling.upper()} 6")
+        assert error.message.startswith(
+            f"`--{spelling}` {flag.does} and has no effect here; leave it"
+        )
+        assert error.message.endswith(flag.instead or "leave it out.")
+
+
+def test_several_flags_without_effect_are_told_at_once():
+    message = refused("a fox --v 6 --style raw --stop 80 --weird 3").message
+    assert message.endswith("Leave out `--stop` and `--weird` too.")
+
+
+def test_a_style_of_midjourney_is_answered_too():
+    with pytest.raises(PromptError, match="one of Midjourney's") as caught:
+        resolved("a fox --style raw")
+    assert caught.value.suggestion is None
+    own = dataclasses.replace(EMOJI, styles={"raw": "{prompt}"}, default_style=None)
+    assert resolved("a fox --style RAW", own).request.style == "raw"
+
+
+@pytest.mark.parametrize("name", ["aquarelle", "öl", "水彩", "акварель", "หมึก", "जल-रंग", "v1.5_b"])
+def test_a_style_has_a_name_in_any_script(name):
+    checkpoint = dataclasses.replace(EMOJI, styles={name: "{prompt}"}, default_style=None)
+    typed = unicodedata.normalize("NFD", name).upper()
+    assert resolved(f"a fox --style {typed}", checkpoint).request.style == name
+
+
+def test_a_list_of_what_to_avoid_may_have_commas_of_other_keyboards():
+    assert parse("一只狐狸 --no 文字，边框、水印").negative == ("文字", "边框", "水印")
 
 
 def test_the_pointer_is_two_lines_with_carets_below_the_place():
@@ -315,6 +402,10 @@ def blocks(heading):
 
 def test_the_documented_table_of_flags_is_the_codes():
     assert flag_table() in DOCUMENT
+
+
+def test_the_documented_table_of_midjourneys_flags_is_the_codes():
+    assert elsewhere_table() in DOCUMENT
 
 
 def test_every_documented_example_is_accepted():
