@@ -86,11 +86,11 @@ async def _draw(stage: Stage, transcript: Transcript, prompt: str) -> Job:
 
 
 async def _consent(transcript: Transcript, who: str, member: Any, asked: Any) -> None:
-    """Answer the question before a first picture: gallery and remixes yes, training no."""
+    """Answer the question before a first picture: yes to all but the last, training."""
     transcript.see(asked.response.message, private=True)
-    for place in (0, 1):
+    for place in range(len(_switches(asked.response)) - 1):
         await member.click(asked.response.message, custom_id=_switches(asked.response)[place])
-    transcript.act(who, "turns on the gallery and remixes, and saves")
+    transcript.act(who, "agrees to all but training, and saves")
     await member.click(asked.response.message, label="Save and draw")
 
 
@@ -133,6 +133,6 @@ def _labels(message: Any) -> list[str]:
 
 
 def _switches(response: Any) -> list[str]:
-    """Return the custom_ids of the consent question's three switches, as they stand now."""
+    """Return the custom_ids of the consent question's switches, as they stand now."""
     buttons = _buttons(response.message)
     return [button.custom_id or "" for button in buttons if button.label in {"On", CONSENT_OFF}]

@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
+from bot.demo.page import open_page
 from bot.demo.scene import PICTURES, TRANSCRIPT, play_scene
-from bot.demo.stage import open_page, open_stage
+from bot.demo.stage import open_stage
 from bot.settings import Settings
 
 
@@ -36,7 +37,9 @@ async def show(settings: Settings, *, out: Path, port: int, scene_only: bool) ->
         async with open_page(stage, port) as page:
             console.print("\nThe channel, as Ada, Bo or the moderator Mo (choose at the top):")
             console.print(f"  {page.url}", style="bold")
-            console.print("Type /imagine there. Ctrl-C ends the demo.")
+            console.print(
+                'Type "/imagine a fox in a teacup" there and press Enter. Ctrl-C ends the demo.'
+            )
             stopped = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, stopped.set)

@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 from selenium import webdriver
 from selenium.common.exceptions import (
+    ElementClickInterceptedException,
     ElementNotInteractableException,
     StaleElementReferenceException,
     TimeoutException,
@@ -36,6 +37,7 @@ pytestmark = [
 WAIT_S = 60.0
 SHORT_S = 5.0  # then the page is asked again
 PASSED_OVER = (  # the page was redrawn under the hand
+    ElementClickInterceptedException,
     ElementNotInteractableException,
     StaleElementReferenceException,
     TimeoutException,
@@ -50,7 +52,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--window-size=1280,1600",
+    "--window-size=1280,900",
 )
 
 
@@ -131,6 +133,40 @@ class Page:
             self._fill(f"input.command-option-input[data-option='{option}']", value)
         self._do(press_enter, lambda: self._one(*chip) is None or None, f"/{name} is sent")
 
+    def say(self, text: str) -> None:
+        """Type into the box at the bottom, key by key as a person does, and press Enter."""
+        self._box().click()
+        for key in (*text, Keys.ENTER):
+            self._driver.switch_to.active_element.send_keys(key)
+
+    def paste(self, text: str) -> None:
+        """Put a text into the box at once, and press Enter."""
+        self._box().click()
+        self._driver.execute_cdp_cmd("Input.insertText", {"text": text})
+        self._driver.switch_to.active_element.send_keys(Keys.ENTER)
+
+    def complaint(self) -> str:
+        """Return what the browser says about the words in the box."""
+        return str(self._box().get_property("validationMessage"))
+
+    def status(self) -> str:
+        """Return what the top of the page says of the last action."""
+        return self._driver.find_element(By.ID, "action-status").text
+
+    def draft(self) -> str:
+        """Return what is left in the box."""
+        return str(self._box().get_property("value"))
+
+    def is_in_sight(self, message: str) -> bool:
+        """Return whether the lower end of a message can be seen."""
+        script = """
+          const [list] = document.getElementsByClassName("channel-timeline");
+          const seen = list.getBoundingClientRect();
+          const {bottom} = list.querySelector(arguments[0]).getBoundingClientRect();
+          return seen.top < bottom && bottom <= seen.bottom + 1;"""
+        article = f"article[data-message-id='{message}']"
+        return bool(self._driver.execute_script(script, article))
+
     def message(self, *texts: str, pictures: int | None = None) -> str:
         """Wait for a message that shows these texts, and return its number."""
         what = f"a message with {texts} and {pictures} pictures"
@@ -194,6 +230,9 @@ class Page:
             return
         pytest.fail(f"never happened: {what}")
 
+    def _box(self) -> WebElement:
+        return self.until(lambda: self._one(By.ID, "channel-composer-input"), "the box")
+
     def _viewer(self) -> Select:
         return Select(self._driver.find_element(By.ID, "viewer-picker"))
 
@@ -209,19 +248,26 @@ def _is_loaded(picture: WebElement) -> bool:
     return int(picture.get_property("naturalWidth") or 0) > 0
 
 
-@pytest.fixture
-def page(address: str, tmp_path: Path) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
+    profile = tmp_path_factory.mktemp("profile")
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     try:
-        driver.get(address)
-        yield Page(driver)
-        driver.save_screenshot(str(tmp_path / "page.png"))  # for whoever looks into a failure
+        yield driver
     finally:
         driver.quit()
+
+
+@pytest.fixture
+def page(driver: webdriver.Chrome, address: str, tmp_path: Path) -> Iterator[Page]:
+    driver.get("about:blank")
+    driver.get(address)
+    yield Page(driver)
+    driver.save_screenshot(str(tmp_path / "page.png"))  # for whoever looks into a failure
 
 
 def test_a_visitor_draws_votes_remixes_and_moderates(page: Page) -> None:
@@ -247,3 +293,32 @@ def test_a_visitor_draws_votes_remixes_and_moderates(page: Page) -> None:
     page.be("Ada")
     assert page.message("a paper plane", "The pictures were removed.", pictures=0) == plane
     assert page.message("a paper boat", "1 · 1", pictures=4) == boat
+
+
+def test_a_command_in_one_go_is_drawn_and_its_pictures_are_in_sight(page: Page) -> None:
+    page.be("Ada")
+    page.say("/imagine a fox in a teacup")
+    typed = page.message("a fox in a teacup", pictures=4)
+    page.until(lambda: page.is_in_sight(typed), "the answer to what was typed")
+    page.paste("/imagine prompt: an owl in a boot")
+    pasted = page.message("an owl in a boot", pictures=4)
+    page.until(lambda: page.is_in_sight(pasted), "the answer to what was pasted")
+    assert not page.find("/imagine prompt")
+
+
+def test_a_mistake_gets_a_friendly_answer_in_sight(page: Page) -> None:
+    page.be("Bo")
+    page.say("/imagine a fox --aspect 3:2:1")
+    answer = page.message("Only you can see this", "--aspect")
+    page.until(lambda: page.is_in_sight(answer), "the answer")
+    page.until(lambda: page.status() == "Action completed", "no alarm")
+    assert page.draft() == ""
+
+
+def test_a_command_that_does_not_exist_is_not_said_in_the_channel(page: Page) -> None:
+    page.be("Mo")
+    page.say("/imagin a fox")
+    page.until(page.complaint, "a hint")
+    assert "no such command" in page.complaint()
+    assert page.draft() == "/imagin a fox"
+    assert page.find("/imagin a fox") is None
