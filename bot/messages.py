@@ -6,12 +6,13 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from generation.work.results import UnknownWord
+from generation.work.remarks import Cut, OtherLanguage, Remark, SeveralThings, UnknownWord
 
 # Discord's own escape leaves masked links and headings alone.
 _MARKDOWN = re.compile(r"([\\`*_~|>#\[\]()\-<@:])")
 SHOWN_PROMPT = 300
 SHOWN_UNKNOWN = 3
+SHOWN_THINGS = 3
 SHOWN_WORD = 20
 
 
@@ -47,16 +48,36 @@ def best_of(num_images: int, num_candidates: int) -> str:
     )
 
 
-def unknown_words(model: str, unknown: Sequence[UnknownWord]) -> list[str]:
-    """Say which words a model cannot know and what it knows instead: one sentence a word."""
-    said = []
-    for found in unknown[:SHOWN_UNKNOWN]:
-        word = found.word if len(found.word) <= SHOWN_WORD else found.word[: SHOWN_WORD - 1] + "…"
-        near = f"; near: {', '.join(found.near)}" if found.near else ""
-        said.append(f"`{model}` knows no “{word}” yet{near}.")
-    if rest := len(unknown) - len(said):
-        said.append(f"Nor does it know {rest} other {'word' if rest == 1 else 'words'}.")
-    return said
+def remarks(model: str, said: Sequence[Remark]) -> list[str]:
+    """Say what a model made of the words: one sentence a remark, of unknown words a few."""
+    sentences = [_sentence(model, each) for each in said if not isinstance(each, UnknownWord)]
+    unknown = [each for each in said if isinstance(each, UnknownWord)]
+    sentences += [_sentence(model, each) for each in unknown[:SHOWN_UNKNOWN]]
+    if rest := len(unknown[SHOWN_UNKNOWN:]):
+        sentences.append(f"Nor does it know {rest} other {'word' if rest == 1 else 'words'}.")
+    return sentences
+
+
+def _sentence(model: str, remark: Remark) -> str:
+    match remark:
+        case UnknownWord(word, near):
+            instead = f"; near: {', '.join(near)}" if near else ""
+            return f"`{model}` knows no “{_word(word)}” yet{instead}."
+        case Cut(field, read_up_to):
+            what = "the prompt" if field == "prompt" else "what to avoid"
+            return f"`{model}` read {what} up to “{plain(read_up_to)}”; the rest has no effect."
+        case OtherLanguage():
+            return f"`{model}` reads English only, and this does not look like it."
+        case SeveralThings(things):
+            named = " and ".join(f"“{_word(thing)}”" for thing in things[:SHOWN_THINGS])
+            return (
+                f"`{model}` can rarely hold two things in one picture; {named} come out better"
+                " one by one."
+            )
+
+
+def _word(word: str) -> str:
+    return word if len(word) <= SHOWN_WORD else word[: SHOWN_WORD - 1] + "…"
 
 
 def duration(seconds: float) -> str:

@@ -10,7 +10,7 @@ import datetime as dt
 import logging
 from collections.abc import AsyncIterator, Sequence
 
-from bot.messages import unknown_words
+from bot.messages import remarks
 from generation.engine.supervisor import Supervisor
 from generation.work.checkpoints import cost_key
 from generation.work.errors import GenerationError, WorkerCrashed
@@ -171,7 +171,7 @@ async def _record(store: Store, job: Job, done: ImagesDone) -> Rendered | Ended:
         elapsed_s=done.elapsed_s,
         now=now(),
         # Drawn again, a job brings its notes along.
-        notes=tuple(dict.fromkeys([*job.notes, *unknown_words(job.request.model, done.unknown)])),
+        notes=tuple(dict.fromkeys([*job.notes, *remarks(job.request.model, done.remarks)])),
     )
     await _learn_cost(store, cost_key(job.request), done.elapsed_s / job.request.num_candidates)
     return Rendered(job, images)

@@ -15,7 +15,7 @@ from generation.techniques.protocol import IsCancelled, Report, Technique
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import GenerationError, InvalidRequest, OutOfMemory, UnknownCheckpoint
 from generation.work.orders import Order, batch_key
-from generation.work.requests.imagine import Imagine, WeightedPrompt
+from generation.work.requests.imagine import Imagine
 from generation.work.results import ImagesDone, StepDone, WorkerEvent, failed
 
 
@@ -71,7 +71,7 @@ class Engine:
         """Draw orders of one `batch_key`; see `Technique.draw`.
 
         Of the pictures that were drawn, those that were asked for are told: see `keep_best`. With
-        them come the words that the checkpoint cannot know: see `tell_unknown`.
+        them comes what is to be said of their words: see `remark`.
         What is wrong with one order fails that order alone. When the device runs out of memory,
         the rest is drawn again in smaller batches, and fails if those do not fit either.
 
@@ -88,7 +88,7 @@ class Engine:
             if isinstance(event, ImagesDone):
                 request = unfinished[event.job_id].request
                 event = keep_best(event, request, technique.checkpoint)
-                event = tell_unknown(event, request, technique.checkpoint)
+                event = remark(event, request, technique)
             if is_final(event):
                 del unfinished[event.job_id]
             report(event)
@@ -147,30 +147,29 @@ def keep_best(done: ImagesDone, request: Imagine, checkpoint: Checkpoint) -> Ima
     if not request.num_spare:
         return done
     from generation.judging.scorer.choosing import open_scorer, ranked
+    from generation.language import reading, text_encoder
 
     started_at_s = time.monotonic()
-    captions = [
-        WeightedPrompt(checkpoint.caption(request, part.text), part.weight)
-        for part in request.prompts
-    ]
     scorer = open_scorer(Path(checkpoint.scorer))
+    captions = reading.captions(checkpoint, request, [text_encoder.reader()])
     best = ranked(scorer, captions, [image.png for image in done.images])[: request.num_images]
     kept = [dataclasses.replace(done.images[number], index=i) for i, number in enumerate(best)]
     elapsed_s = done.elapsed_s + time.monotonic() - started_at_s
     return dataclasses.replace(done, images=tuple(kept), elapsed_s=elapsed_s)
 
 
-def tell_unknown(done: ImagesDone, request: Imagine, checkpoint: Checkpoint) -> ImagesDone:
-    """Return the job with the words of its prompt that the checkpoint cannot know.
+def remark(done: ImagesDone, request: Imagine, technique: Technique) -> ImagesDone:
+    """Return the job with what is to be said of its words.
 
-    Without a vocabulary, or without the text encoder that measures meanings, nothing is said. The
-    pictures are drawn by then and do not depend on it.
+    The pictures are drawn by then and do not depend on it.
     """
-    if not (checkpoint.vocabulary and checkpoint.text_encoder):
-        return done
-    from generation.language.vocabulary import unknown_words
+    checkpoint = technique.checkpoint
+    said = technique.remarks(request)
+    if checkpoint.vocabulary and checkpoint.text_encoder:
+        from generation.language.vocabulary import unknown_words
 
-    return dataclasses.replace(done, unknown=unknown_words(checkpoint, request.prompts))
+        said = (*said, *unknown_words(checkpoint, request.prompts))
+    return dataclasses.replace(done, remarks=said)
 
 
 def refuse_unfit(order: Order, checkpoint: Checkpoint) -> None:

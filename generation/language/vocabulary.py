@@ -14,14 +14,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from transformers import BertTokenizerFast
 
 from generation.language import sentences
 from generation.language.prompt_words import fold, forms, words_of
-from generation.language.text_encoder import load_tokenizer
+from generation.language.text_encoder import tokenizer
 from generation.work.checkpoints import Checkpoint
+from generation.work.remarks import UnknownWord
 from generation.work.requests.imagine import WeightedPrompt
-from generation.work.results import UnknownWord
 
 KNOWN_FROM = 0.7
 """Cosine to the nearest entry from which a word counts as known.
@@ -117,7 +116,7 @@ class _Known:
 
         The encoder's tokenizer has nearly every common word whole and takes misspelt ones apart.
         """
-        if len(_tokenizer().tokenize(word)) > 1:
+        if len(tokenizer().tokenize(word)) > 1:
             for found in difflib.get_close_matches(
                 fold(word)[:MAX_NAME_LENGTH], self._entries, 1, SPELT_ALIKE
             ):
@@ -149,8 +148,3 @@ def _varied(entries: Iterable[str]) -> tuple[str, ...]:
         if len(chosen) == MAX_NEAR:
             break
     return tuple(chosen)
-
-
-@functools.cache
-def _tokenizer() -> BertTokenizerFast:
-    return load_tokenizer()

@@ -19,6 +19,7 @@ from PIL import Image
 from generation.techniques import protocol
 from generation.work.checkpoints import Checkpoint
 from generation.work.orders import Order
+from generation.work.remarks import Remark
 from generation.work.requests.imagine import Imagine
 from generation.work.results import (
     DrawnImage,
@@ -90,6 +91,10 @@ class Pattern:
     def halve_batch(self) -> bool:
         """Return False: nothing to gain."""
         return False
+
+    def remarks(self, request: Imagine) -> tuple[Remark, ...]:
+        """Return nothing: every word counts."""
+        return ()
 
     def _draw_image(self, order: Order, index: int) -> DrawnImage:
         request = order.request

@@ -10,6 +10,8 @@ from PIL import Image, ImageOps
 
 from generation.work.checkpoints import Checkpoint
 from generation.work.orders import Order
+from generation.work.remarks import Remark
+from generation.work.requests.imagine import Imagine
 from generation.work.results import EngineFingerprint, WorkerEvent
 
 Report = Callable[[WorkerEvent], None]
@@ -52,6 +54,10 @@ class Technique(Protocol):
 
     def halve_batch(self) -> bool:
         """Draw fewer pictures at once from now on; return whether that was possible."""
+        ...
+
+    def remarks(self, request: Imagine) -> tuple[Remark, ...]:
+        """Return what is to be said of how its words were read."""
         ...
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from generation.work.errors import GenerationError
+from generation.work.remarks import Remark
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,20 +86,6 @@ class StepDone:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class UnknownWord:
-    """A word of a prompt that the checkpoint cannot know.
-
-    Args:
-        word: As it was typed: letters only, or one emoji.
-        near: Entries of the checkpoint's vocabulary that come nearest, the nearest first: letters,
-            digits, spaces, hyphens and apostrophes only. May be empty.
-    """
-
-    word: str
-    near: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class ImagesDone:
     """A job is drawn.
 
@@ -107,14 +94,14 @@ class ImagesDone:
         images: In order of their index.
         fingerprint: The engine that drew them.
         elapsed_s: Device seconds the job is charged for (its share of a shared batch).
-        unknown: Words of its prompt that the checkpoint cannot know.
+        remarks: What is to be said of its words.
     """
 
     job_id: int
     images: tuple[DrawnImage, ...]
     fingerprint: EngineFingerprint
     elapsed_s: float
-    unknown: tuple[UnknownWord, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -290,7 +290,7 @@ async def test_the_embedded_checkpoint_draws_the_same_files_in_every_process():
             drawn.append(finished(events)[len(orders) - 1])
     assert drawn[0].images[1].png == drawn[1].images[0].png
     assert drawn[0].fingerprint == drawn[1].fingerprint
-    assert [found.word for found in drawn[0].unknown] == ["wugglepump"]
+    assert [found.word for found in drawn[0].remarks] == ["wugglepump"]
 
 
 PARENT = """

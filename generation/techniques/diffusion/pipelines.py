@@ -16,9 +16,11 @@ from PIL import Image
 
 from generation.techniques import protocol
 from generation.techniques.device import DeviceChoice
+from generation.techniques.diffusion.readers import TextArguments
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import InvalidRequest, OutOfMemory
 from generation.work.orders import Order
+from generation.work.remarks import Remark
 from generation.work.requests.imagine import Imagine
 from generation.work.results import (
     DrawnImage,
@@ -57,11 +59,16 @@ class WholePipeline:
         self._pipeline = pipeline
         self._from_image: DiffusionPipeline | None = None
         self._previews = previews
+        self._texts = TextArguments(checkpoint, pipeline)
         self.fingerprint = EngineFingerprint({**fingerprint.fields, "micro_batch": "1"})
 
     def halve_batch(self) -> bool:
         """Return False: it is one picture at a time already."""
         return False
+
+    def remarks(self, request: Imagine) -> tuple[Remark, ...]:
+        """Return where its texts are cut."""
+        return self._texts.cuts(request)
 
     def draw(
         self,
@@ -127,14 +134,12 @@ class WholePipeline:
         if len(request.prompts) > 1:
             raise InvalidRequest("prompts", len(request.prompts), "one without weights, here")
         arguments: dict[str, Any] = {
-            "prompt": [self.checkpoint.caption(request, request.prompts[0].text)],
+            **self._texts.of(request),
             "guidance_scale": request.guidance_scale,
             "num_inference_steps": request.num_inference_steps,
             "width": request.width,
             "height": request.height,
         }
-        if request.negative_prompt:
-            arguments["negative_prompt"] = [request.negative_prompt]
         if order.start_png is not None:
             with Image.open(io.BytesIO(order.start_png), formats=("PNG",)) as opened:
                 fitted = protocol.fit(opened.convert("RGB"), request.width, request.height)

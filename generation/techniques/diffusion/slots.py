@@ -22,10 +22,13 @@ from PIL import Image
 from generation.techniques import protocol
 from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion.prompts import PromptEncoder
+from generation.techniques.diffusion.readers import readers_of
 from generation.techniques.diffusion.slot import Slot, batched, by_order, timesteps_of
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import OutOfMemory
 from generation.work.orders import Order
+from generation.work.remarks import Remark
+from generation.work.requests.imagine import Imagine
 from generation.work.results import (
     DrawnImage,
     EngineFingerprint,
@@ -67,7 +70,7 @@ class Slots:
         self._pool = ThreadPoolExecutor(choice.lanes, thread_name_prefix="lane")
         self._fingerprint = fingerprint
         self._previews = previews
-        self._encoder = PromptEncoder(checkpoint, self._encode)
+        self._encoder = PromptEncoder(checkpoint, self._encode, readers_of(pipeline)["prompt"])
 
     @property
     def max_images(self) -> int:
@@ -88,6 +91,10 @@ class Slots:
         self._micro_batch //= 2
         torch.cuda.empty_cache()
         return True
+
+    def remarks(self, request: Imagine) -> tuple[Remark, ...]:
+        """Return where its texts are cut."""
+        return self._encoder.cuts(request)
 
     def draw(
         self,

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from bot.chat.presses import Action, Press
 from bot.chat.views.press import form_values
 from bot.chat.views.result import result
-from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, unknown_words
+from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, remarks
 from generation.work.jobs import Image, Job, JobState, Place
+from generation.work.remarks import Cut, OtherLanguage, SeveralThings, UnknownWord
 from generation.work.requests.imagine import Imagine, WeightedPrompt
-from generation.work.results import UnknownWord
 from storage.consent import Scope
 
 UNESCAPED = re.compile(r"(?<!\\)(?:\\\\)*[*_~`|>#\[\]()<@]")
@@ -79,13 +79,27 @@ def test_form_values_are_found_in_rows_and_labels() -> None:
 
 def test_unknown_words_are_told_with_what_is_near_and_none_in_silence() -> None:
     centaur = UnknownWord("centaur", ("horse", "person"))
-    assert unknown_words("m", [centaur]) == ["`m` knows no “centaur” yet; near: horse, person."]
-    assert unknown_words("m", [UnknownWord("🦊", ())]) == ["`m` knows no “🦊” yet."]
-    assert unknown_words("m", []) == []
-    said = unknown_words("m", [centaur] * (SHOWN_UNKNOWN + 2))
+    assert remarks("m", [centaur]) == ["`m` knows no “centaur” yet; near: horse, person."]
+    assert remarks("m", [UnknownWord("🦊", ())]) == ["`m` knows no “🦊” yet."]
+    assert remarks("m", []) == []
+    said = remarks("m", [centaur] * (SHOWN_UNKNOWN + 2))
     assert len(said) == SHOWN_UNKNOWN + 1
     assert said[-1] == "Nor does it know 2 other words."
-    assert len(unknown_words("m", [UnknownWord("x" * 2_000, ())])[0]) < 50
+    assert len(remarks("m", [UnknownWord("x" * 2_000, ())])[0]) < 50
+
+
+def test_where_a_text_was_cut_is_told_without_its_markdown() -> None:
+    said = remarks("m", [Cut("prompt", "a *big* @everyone"), Cut("negative_prompt", "text")])
+    assert said == [
+        r"`m` read the prompt up to “a \*big\* \@everyone”; the rest has no effect.",
+        "`m` read what to avoid up to “text”; the rest has no effect.",
+    ]
+
+
+def test_what_concerns_the_whole_prompt_is_told_before_single_words() -> None:
+    several = SeveralThings(("dragon", "sword"))
+    said = remarks("m", [UnknownWord("x", ()), several, OtherLanguage()])
+    assert ["“dragon” and “sword”" in said[0], "English" in said[1], "“x”" in said[2]] == [True] * 3
 
 
 def test_pictures_that_were_picked_are_shown_with_the_seed_of_each() -> None:

@@ -95,7 +95,7 @@ def test_words_that_the_checkpoint_cannot_know_come_with_the_pictures():
     deaf = dataclasses.replace(knowing, text_encoder="")
     for checkpoint, words in ((knowing, ["centaur"]), (deaf, []), (PATTERN, [])):
         *_, done = draw(Order(1, asked), engine=Engine({"pattern": checkpoint}))
-        assert [found.word for found in done.unknown] == words
+        assert [found.word for found in done.remarks] == words
 
 
 def test_the_least_recently_used_checkpoint_is_let_go():

@@ -10,6 +10,7 @@ from generation.engine import wire
 from generation.work.checkpoints import ABILITIES, PATTERN, Checkpoint
 from generation.work.inputs import Input, Role
 from generation.work.orders import Order, WorkerReady
+from generation.work.remarks import Cut, OtherLanguage, SeveralThings, UnknownWord
 from generation.work.requests.imagine import MAX_SEED, Imagine, WeightedPrompt
 from generation.work.results import (
     DrawnImage,
@@ -18,7 +19,6 @@ from generation.work.results import (
     OrderCancelled,
     OrderFailed,
     StepDone,
-    UnknownWord,
 )
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
@@ -68,7 +68,13 @@ CHECKPOINT = st.builds(
     text_encoder=TEXT,
 )
 IMAGE = st.builds(DrawnImage, COUNT, COUNT, COUNT, COUNT, FILE)
-UNKNOWN = st.builds(UnknownWord, TEXT, st.lists(TEXT, max_size=3).map(tuple))
+WORDS = st.lists(TEXT, max_size=3).map(tuple)
+REMARK = (
+    st.builds(UnknownWord, TEXT, WORDS)
+    | st.builds(Cut, st.sampled_from(["prompt", "negative_prompt"]), TEXT)
+    | st.just(OtherLanguage())
+    | st.builds(SeveralThings, WORDS)
+)
 EVENT = (
     st.builds(StepDone, COUNT, COUNT, COUNT, st.none() | FILE)
     | st.builds(
@@ -77,7 +83,7 @@ EVENT = (
         st.lists(IMAGE, max_size=4).map(tuple),
         FINGERPRINT,
         st.floats(0, 1e6),
-        st.lists(UNKNOWN, max_size=3).map(tuple),
+        st.lists(REMARK, max_size=3).map(tuple),
     )
     | st.builds(OrderFailed, COUNT, TEXT, TEXT)
     | st.builds(OrderCancelled, COUNT)

@@ -20,7 +20,6 @@ from generation.engine.engine import Engine
 from generation.techniques import device
 from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion import loading
-from generation.techniques.diffusion.prompts import weighted_mean
 from generation.work.inputs import Input, Role
 from generation.work.orders import Order
 from generation.work.requests.imagine import Imagine, WeightedPrompt
@@ -264,13 +263,6 @@ def test_slow_steps_come_with_a_preview(saved, monkeypatch):
     assert all(Image.open(io.BytesIO(step.preview)).format == "PNG" for step in steps[:-1])
     assert steps[-1].preview is None
     assert images(events, 1) == plain
-
-
-def test_weights_are_a_mean_that_negative_ones_push_away_from():
-    fox, snow = torch.tensor([[[1.0, 0.0]]]), torch.tensor([[[0.0, 1.0]]])
-    assert weighted_mean([fox], [3.0]) is fox
-    assert weighted_mean([fox, snow], [3.0, 1.0]).tolist() == [[[0.75, 0.25]]]
-    assert weighted_mean([fox, snow], [2.0, -1.0]).tolist() == [[[2.0, -1.0]]]
 
 
 def test_the_engine_draws_with_a_checkpoint_on_the_disk(saved):
