@@ -14,6 +14,7 @@ from generation.work.checkpoints import Checkpoint
 from generation.work.errors import GenerationError
 from generation.work.jobs import Job, JobState
 from generation.work.orders import batch_key
+from generation.work.prices import padded
 from generation.work.queue import FairQueue, Ticket
 from generation.work.results import StepDone
 from storage.store import Store
@@ -51,6 +52,12 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.queue = FairQueue()
         self.running: dict[int, Job] = {}
+        self._left: dict[int, float] = {}  # of the jobs being drawn: the share still to be done
+
+    @property
+    def max_images(self) -> Mapping[str, int]:
+        """Pictures that each checkpoint draws at once."""
+        return self._supervisor.max_images_by_model
 
     async def recover(self) -> None:
         """Take up what an earlier life of the bot left behind."""
@@ -76,13 +83,14 @@ class Dispatcher:
         if is_new:
             self.queue.push(ticket)
         try:
-            ahead_s = self.queue.wait_s(job.id)
-            place = self.queue.place(job.id)
+            wait = self.queue.wait(job.id)
         finally:
             if is_new:
                 self.queue.remove(job.id)
-        drawing_s = sum(running.cost_s for running in self.running.values())
-        return place, drawing_s + ahead_s + job.cost_s
+        drawing_s = sum(
+            running.cost_s * self._left[running.id] for running in self.running.values()
+        )
+        return wait.place, drawing_s + wait.at_most_s + job.cost_s
 
     async def cancel(self, job: Job) -> None:
         """Take a job out of the line, or stop it at its next step."""
@@ -97,15 +105,18 @@ class Dispatcher:
             batch = self.queue.next_batch(
                 loaded_model=loaded_model,
                 running=Counter(job.member_id for job in self.running.values()),
-                max_images=self._supervisor.max_images,
+                max_images=self.max_images,
             )
             if not batch:
                 await self._outside(self._wake.wait(), "a job to draw")
                 self._wake.clear()
                 continue
             loaded_model = batch[0].model
-            jobs = [await self._store.jobs.get(ticket.job_id) for ticket in batch]
-            await self._draw([job for job in jobs if job.state is JobState.QUEUED])
+            tickets = {ticket.job_id: ticket for ticket in batch}
+            jobs = [await self._store.jobs.get(job_id) for job_id in tickets]
+            await self._draw([job for job in jobs if job.state is JobState.QUEUED], tickets)
+            for ticket in tickets.values():  # not drawn after all
+                self.queue.settle(ticket, 0.0)
 
     async def close(self) -> None:
         """Stop what still runs in the background; rendered jobs are posted at the next start."""
@@ -120,8 +131,10 @@ class Dispatcher:
         except GenerationError:
             log.exception("worker_not_started")  # each job tries again, and says what failed
 
-    async def _draw(self, jobs: Sequence[Job]) -> None:
+    async def _draw(self, jobs: Sequence[Job], tickets: dict[int, Ticket]) -> None:
+        """Draw the jobs together; the tickets of those that come to an end are taken out."""
         self.running = {job.id: job for job in jobs}
+        self._left = dict.fromkeys(self.running, 1.0)
         log.info("drawing", extra={"jobs": sorted(self.running)})
         self._in_background(self._tell_waiting())
         try:
@@ -129,14 +142,16 @@ class Dispatcher:
                 match event:
                     case StepDone():
                         job = self.running[event.job_id]
+                        self._left[job.id] = 1 - event.step / event.num_inference_steps
                         self._in_background(self._screen.show_progress(job, event))
                     case Rendered(job):
                         del self.running[job.id]
+                        self.queue.settle(tickets.pop(job.id), job.elapsed_s or 0.0)
                         log.info("rendered", extra={"job_id": job.id, "elapsed_s": job.elapsed_s})
                         self._in_background(self._screen.post(job))
                     case Ended(job):
                         del self.running[job.id]
-                        await self._after_end(job)
+                        await self._after_end(job, tickets.pop(job.id))
         finally:
             self.running = {}
 
@@ -147,26 +162,30 @@ class Dispatcher:
             if job.id in self.queue:
                 await self._screen.show_place(job, *await self.estimate(job))
 
-    async def _after_end(self, job: Job) -> None:
+    async def _after_end(self, job: Job, ticket: Ticket) -> None:
         log.info("ended", extra={"job_id": job.id, "state": job.state.value})
         if job.state is JobState.QUEUED:  # its worker died: once more, and alone
             self.queue.requeue(await self._ticket(job))
         else:
+            self.queue.settle(ticket, ticket.cost_s * (1 - self._left[job.id]))
             self._in_background(self._screen.show_ended(job))
 
     async def _ticket(self, job: Job) -> Ticket:
         guild = await self._store.settings.guild(job.place.guild_id)
         checkpoint = self._checkpoints.get(job.request.model)
         key = batch_key(job.request, checkpoint) if checkpoint else job.request.model
+        num_images = job.request.num_candidates
+        places = padded(num_images, self.max_images.get(job.request.model, 1))
         return Ticket(
             job_id=job.id,
             member_id=job.member_id,
             guild_id=job.place.guild_id,
             cost_s=job.cost_s,
+            shared_s=job.cost_s * num_images / places,
             # A job that may have killed a worker is drawn alone, so it takes nobody with it.
-            batch_key=f"{key}/alone-{job.id}" if job.attempts else key,
+            alike=f"{key}/alone-{job.id}" if job.attempts else key,
             model=job.request.model,
-            num_images=job.request.num_candidates,
+            num_images=num_images,
             max_concurrent=guild.concurrent_jobs_per_member,
         )
 

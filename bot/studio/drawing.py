@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Sequence
 
 from bot.messages import remarks
 from generation.engine.supervisor import Supervisor
-from generation.work.checkpoints import cost_key
 from generation.work.errors import GenerationError, WorkerCrashed
 from generation.work.jobs import Image, Job, JobState
 from generation.work.orders import Order
+from generation.work.prices import learned_s, price_key
 from generation.work.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
 from storage.errors import StorageError, TransitionRefused
 from storage.jobs import NewImage
@@ -79,7 +79,9 @@ async def draw(
             if isinstance(event, StepDone):
                 yield event
             else:
-                yield await _close(store, running.pop(event.job_id), event)
+                job = running.pop(event.job_id)
+                max_images = supervisor.max_images_by_model.get(job.request.model, 1)
+                yield await _close(store, job, event, max_images)
     except GenerationError as error:
         for job in running.values():
             yield Ended(await _abandon(store, job, error))
@@ -132,14 +134,14 @@ async def interrupted(store: Store, job: Job) -> Job:
 
 
 async def _close(
-    store: Store, job: Job, event: ImagesDone | OrderFailed | OrderCancelled
+    store: Store, job: Job, event: ImagesDone | OrderFailed | OrderCancelled, max_images: int
 ) -> Rendered | Ended:
     if isinstance(event, ImagesDone):
-        return await _record(store, job, event)
+        return await _record(store, job, event, max_images)
     return Ended(await _end(store, job, event))
 
 
-async def _record(store: Store, job: Job, done: ImagesDone) -> Rendered | Ended:
+async def _record(store: Store, job: Job, done: ImagesDone, max_images: int) -> Rendered | Ended:
     new = []
     for image in done.images:
         try:
@@ -173,14 +175,16 @@ async def _record(store: Store, job: Job, done: ImagesDone) -> Rendered | Ended:
         # Drawn again, a job brings its notes along.
         notes=tuple(dict.fromkeys([*job.notes, *remarks(job.request.model, done.remarks)])),
     )
-    await _learn_cost(store, cost_key(job.request), done.elapsed_s / job.request.num_candidates)
+    await _learn_price(store, job, done.elapsed_s, max_images)
     return Rendered(job, images)
 
 
-async def _learn_cost(store: Store, key: str, measured_s: float) -> None:
-    """Move the remembered cost a fifth of the way to what was just measured."""
-    remembered_s = (await store.costs.get()).get(key, measured_s)
-    await store.costs.save(key, remembered_s + 0.2 * (measured_s - remembered_s))
+async def _learn_price(store: Store, job: Job, elapsed_s: float, max_images: int) -> None:
+    key = price_key(job.request)
+    remembered_s = (await store.costs.get()).get(key)
+    num_images = job.request.num_candidates
+    price_s = learned_s(remembered_s, elapsed_s, num_images=num_images, max_images=max_images)
+    await store.costs.save(key, price_s)
 
 
 async def _end(store: Store, job: Job, event: OrderFailed | OrderCancelled) -> Job:

@@ -18,10 +18,11 @@ from bot.studio.dispatch import Dispatcher
 from bot.studio.drawing import now
 from bot.studio.oversight import Oversight
 from bot.studio.refusals import Gone, Refused
-from generation.work.checkpoints import Checkpoint, estimate_cost_s
+from generation.work.checkpoints import Checkpoint
 from generation.work.inputs import Input, Role
 from generation.work.jobs import Image, Job, JobState, Place
-from generation.work.requests.imagine import MAX_SEED
+from generation.work.prices import price
+from generation.work.requests.imagine import MAX_SEED, Imagine
 from storage.consent import Scope
 from storage.errors import TransitionRefused
 from storage.moderation import ActionKind
@@ -243,7 +244,7 @@ class Studio:
                 place=Place(guild_id=actor.guild_id, channel_id=ask.channel_id),
                 typed=ask.text.encode(errors="replace").decode(),  # half a character is no text
                 request=each.request,
-                cost_s=estimate_cost_s(each.request, costs),
+                cost_s=self._price_s(each.request, costs),
                 state=JobState.HELD if is_held else JobState.QUEUED,
                 notes=each.notes,
                 parent_image_id=ask.parent.id if ask.parent else None,
@@ -252,6 +253,10 @@ class Studio:
             for each in resolved
         ]
         return Submission(tuple(jobs), consent is None, needs_confirmation)
+
+    def _price_s(self, request: Imagine, costs: Mapping[str, float]) -> float:
+        max_images = self.dispatcher.max_images.get(request.model, 1)
+        return price(request, costs, max_images=max_images).alone_s
 
     async def _check_policy(self, actor: Actor, channel_id: int, guild: GuildSettings) -> None:
         await self._check_suspension(actor)

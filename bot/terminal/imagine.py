@@ -29,9 +29,9 @@ from bot.terminal.session import STATUS, open_record, open_worker, settings_of
 from generation.engine.supervisor import Supervisor
 from generation.judging import contact_sheet
 from generation.judging.safety.decode import decode_upload
-from generation.work.checkpoints import estimate_cost_s
 from generation.work.inputs import Input, Role
 from generation.work.jobs import Image, Job, JobState, Place
+from generation.work.prices import price
 from generation.work.requests.imagine import MAX_IMAGES, MAX_SEED
 from generation.work.results import StepDone
 from storage.settings import GuildSettings
@@ -197,7 +197,7 @@ async def _record(store: Store, typed: str, resolved: Resolved) -> Job:
         typed=typed,
         request=resolved.request,
         notes=resolved.notes,
-        cost_s=estimate_cost_s(resolved.request, await store.costs.get()),
+        cost_s=price(resolved.request, await store.costs.get()).alone_s,
         now=now(),
     )
 

@@ -86,6 +86,14 @@ class Supervisor:
         """Pictures that are drawn at once; 1 while no worker is there to say."""
         return 1 if self._ready is None else self._ready.max_images
 
+    @property
+    def max_images_by_model(self) -> dict[str, int]:
+        """Pictures that each checkpoint draws at once; a whole pipeline draws one by one."""
+        return {
+            checkpoint.name: 1 if checkpoint.family == "pipeline" else self.max_images
+            for checkpoint in self._checkpoints
+        }
+
     async def start(self) -> WorkerReady:
         """Start the worker unless it runs, and return what it said when it was ready.
 

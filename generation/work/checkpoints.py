@@ -36,8 +36,6 @@ EMBEDDED_MULTIPLE_PX = 32  # three halvings in the autoencoder, two in the denoi
 
 MAX_NAME = 64  # letters of what is typed after `--style` and `--model`
 MIN_RATIO, MAX_RATIO = 1 / 3, 3.0
-DEFAULT_COST_S = 1.0  # of one image of DEFAULT_WORK, before anything was measured
-DEFAULT_WORK = 128 * 128 * 8  # pixels times steps
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,42 +324,3 @@ def _multiples_near(side_px: float, step: int) -> list[int]:
     """Return the allowed sides around `side_px`: the two multiples on either side of it."""
     below = math.floor(side_px / step)
     return [count * step for count in range(below - 1, below + 3) if 16 <= count * step <= 4096]
-
-
-def cost_key(request: Imagine) -> str:
-    """Return the key under which the device-seconds an image of this kind takes are measured."""
-    return f"{request.model}/{request.width}x{request.height}/{request.num_inference_steps}"
-
-
-def estimate_cost_s(request: Imagine, costs: Mapping[str, float]) -> float:
-    """Return the estimated device-seconds of a whole request.
-
-    Without a measurement of its kind, the nearest measured kind of the same model is scaled by
-    pixels times steps; without any, an assumption that only has to be in proportion.
-
-    Args:
-        request: What is to be drawn.
-        costs: `cost_key` to measured device-seconds per image.
-    """
-    return _cost_per_image_s(request, costs) * request.num_candidates
-
-
-def _cost_per_image_s(request: Imagine, costs: Mapping[str, float]) -> float:
-    key = cost_key(request)
-    if key in costs:
-        return costs[key]
-    work = request.width * request.height * request.num_inference_steps
-    measured = {
-        name: _work(name) for name in sorted(costs) if name.rsplit("/", 2)[0] == request.model
-    }
-    if not measured:
-        return DEFAULT_COST_S * work / DEFAULT_WORK
-    nearest = min(measured, key=lambda name: abs(math.log(measured[name] / work)))
-    return costs[nearest] * work / measured[nearest]
-
-
-def _work(key: str) -> int:
-    """Return pixels times steps of a `cost_key`."""
-    _, size, steps = key.rsplit("/", 2)
-    width, height = size.split("x")
-    return int(width) * int(height) * int(steps)

@@ -1,29 +1,48 @@
-"""Whose turn it is: fair by cost over members, with a little patience for a loaded model.
+"""Whose turn it is: fair by cost, first between servers, then between their members.
 
-Start-time fair queueing. Every member has a line of their own and a *start tag*, the virtual time
-at which their next job would begin on a device shared equally by everyone who waits. The smallest
-tag is next; its member's tag then grows by what the job costs. A member who comes back after a
-pause starts at the present virtual time: waiting earns no credit, and forty jobs in one line
-delay another's first job by no more than one of them.
+Start-time fair queueing, in two levels. Every server has a *start tag*, the virtual time at which
+its next job would begin on a device shared equally by all servers that wait; within a server,
+every member has a tag of the same kind. The server with the smallest tag is next, and in it the
+member with the smallest. Both tags then grow by what the job costs. Whoever comes back after a
+pause starts at the present virtual time: waiting earns no credit. So forty jobs in one line delay
+another's first job by no more than one of them, and two hundred accounts of one server delay
+another server by no more than one of theirs.
 
-Source: P. Goyal, H. Vin, H. Cheng, "Start-time Fair Queueing", SIGCOMM 1996, equations 4 and 5.
+A job is charged its estimated cost when it is taken, and when it has ended, the difference to
+what it really cost is *settled*: tags move by it, and with them everything of that member that
+still waits. Who estimates too cheaply therefore gains one job at most.
+
+Where a ticket stands follows from two sums. Within its server, tickets are ranked by their tags,
+so a ticket's tag among servers is its server's tag plus the cost of what is ranked ahead of it;
+of another server, the tickets that begin before that moment are ahead. `Ranking` answers both in
+microseconds, exactly. The *place* is therefore exact, as long as nobody comes, goes or is held by
+a cap; the *time* is a range: a job that finds a batch to share costs less than one drawn alone.
+
+Everything is counted in whole microseconds, because sums of those do not depend on their order.
+
+Source: P. Goyal, H. Vin, H. Cheng, "Start-time Fair Queueing", SIGCOMM 1996: equations 4 and 5
+for a level, section 3 for levels.
 
 Pure and deterministic: no clock, no chance, no I/O. Ties go to the smaller job number.
 """
 
+import contextlib
 import dataclasses
 import heapq
 import itertools
 import math
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from sortedcontainers import SortedList
 
+from generation.work.ranking import Entry, Ranking
+
 LOOKAHEAD_TICKETS = 8  # how far behind the fair next one a loaded model is looked for
 LOOKAHEAD_S = 60.0  # and how much virtual device time behind it
-MAX_PASSES = 3  # how often the fair next one lets another go first
+MAX_PASSES = 3  # how often the fair next one lets others go first
 FILL_MISSES = 64  # compatible tickets that do not fit, before a batch is left as it is
+MANY = 1024  # idle members or servers that are kept before the forgettable ones are forgotten
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +52,10 @@ class Ticket:
     Args:
         job_id: The job; ascending with the time of asking.
         member_id: Whose turn it uses.
-        guild_id: Where it was asked for; None outside of servers.
-        cost_s: Estimated device-seconds, above 0.
-        batch_key: Tickets of equal keys can be drawn in one batch.
+        guild_id: Whose turn its server uses; None outside of servers, which counts as one.
+        cost_s: Estimated device-seconds if it is drawn alone, above 0; what is charged.
+        shared_s: The same if its batch is full, at most `cost_s`; None if that is no less.
+        alike: Tickets of equal ones can be drawn in one batch.
         model: The checkpoint it needs.
         num_images: How many images it adds to a batch.
         max_concurrent: How many jobs of its member may run at the same time, this one included.
@@ -48,51 +68,181 @@ class Ticket:
     member_id: int
     guild_id: int | None
     cost_s: float
-    batch_key: str
+    alike: Hashable
     model: str
     num_images: int
+    shared_s: float | None = None
     max_concurrent: int = 1
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.cost_s) and self.cost_s > 0):
             raise ValueError(f"cost_s must be above 0 and finite, not {self.cost_s}")
+        if self.shared_s is not None and not 0 < self.shared_s <= self.cost_s:
+            raise ValueError(f"shared_s must be above 0 and at most cost_s, not {self.shared_s}")
         if self.num_images < 1 or self.max_concurrent < 1:
             raise ValueError("num_images and max_concurrent must be at least 1")
 
-
-@dataclasses.dataclass(slots=True)
-class _Member:
-    """A member's line, never empty, and the start tag of its first ticket."""
-
-    line: OrderedDict[int, Ticket]
-    start: float
+    @property
+    def cost_us(self) -> int:
+        """What is charged, in whole microseconds, at least one."""
+        return max(1, _us(self.cost_s))
 
     @property
-    def head(self) -> Ticket:
-        return next(iter(self.line.values()))
-
-    @property
-    def key(self) -> "_Key":
-        head = self.head
-        return self.start, head.job_id, head.member_id
+    def shared_us(self) -> int:
+        """What it takes of a full batch, in whole microseconds."""
+        return self.cost_us if self.shared_s is None else _us(self.shared_s)
 
 
-_Key = tuple[float, int, int]  # start tag, job number, member
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wait:
+    """What is ahead of a ticket.
+
+    Args:
+        place: Its place in fair order, from 1; exact.
+        at_least_s: Device-seconds of everything ahead if every batch is full.
+        at_most_s: The same if nothing ahead shares a batch.
+    """
+
+    place: int
+    at_least_s: float
+    at_most_s: float
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * 1e6)
+
+
+class _Server:
+    """A server's members, their lines and tags, and the server's own tag."""
+
+    def __init__(self, start_us: int) -> None:
+        self.start_us = start_us  # its tag: when its next ticket begins, among servers
+        self.virtual_us = 0  # the present, among its members
+        self.lines: dict[int, OrderedDict[int, Ticket]] = {}  # by member, none empty
+        self.tags_us: dict[int, int] = {}  # by job, among its members
+        self.ranking = Ranking()
+        self.heads: SortedList = SortedList()  # tag, job number, member
+        self.heads_alike: dict[Hashable, SortedList] = {}  # the same by what may share a batch
+        # Tags of members without a line, as far as they lie ahead of the present.
+        self._finishes_us: dict[int, int] = {}
+        self._forget_above = MANY
+
+    def push(self, ticket: Ticket) -> None:
+        """Put a ticket at the end of its member's line."""
+        line = self.lines.get(ticket.member_id)
+        if line is None:
+            finish_us = self._finishes_us.pop(ticket.member_id, 0)
+            self._open(ticket, max(self.virtual_us, finish_us))
+        else:
+            last = next(reversed(line.values()))
+            line[ticket.job_id] = ticket
+            self._tag([ticket], self.tags_us[last.job_id] + last.cost_us)
+
+    def put_back(self, ticket: Ticket, returned: set[int]) -> None:
+        """Put a ticket at the front of its member's line, behind older ones that came back too."""
+        line = self.lines.get(ticket.member_id)
+        if line is None:
+            finish_us = self._finishes_us.pop(ticket.member_id, self.virtual_us)
+            self._open(ticket, finish_us - ticket.cost_us)
+            return
+        self._unlist(line)
+        start_us = self.tags_us[next(iter(line))] - ticket.cost_us
+        older = list(itertools.takewhile(returned.__contains__, line))
+        line[ticket.job_id] = ticket
+        for job_id in sorted([ticket.job_id, *older], reverse=True):
+            line.move_to_end(job_id, last=False)
+        for job_id in older:  # all anew: only the tags behind them stay as they are
+            self.ranking.remove(Entry(self.tags_us.pop(job_id), job_id))
+        self._tag(line.values(), start_us)
+        self._list(line)
+
+    def take_out(self, ticket: Ticket, *, is_charged: bool) -> None:
+        """Take a ticket out of its line; uncharged, those behind it move up."""
+        line = self.lines[ticket.member_id]
+        self._unlist(line)
+        tag_us = self.tags_us.pop(ticket.job_id)
+        self.ranking.remove(Entry(tag_us, ticket.job_id))
+        following: Iterable[Ticket] = line.values()
+        if next(iter(line)) != ticket.job_id:
+            behind = itertools.dropwhile(ticket.job_id.__ne__, line)
+            following = [line[job_id] for job_id in itertools.islice(behind, 1, None)]
+        del line[ticket.job_id]
+        if is_charged:  # from the present on: being held back by a cap earns no credit
+            tag_us = max(tag_us, self.virtual_us) + ticket.cost_us
+        self._tag(following, tag_us)
+        if line:
+            self._list(line)
+        else:
+            del self.lines[ticket.member_id]
+            self._remember(ticket.member_id, tag_us)
+
+    def settle(self, member_id: int, owed_us: int) -> None:
+        """Move everything that a member has in line, or will have, by what it still owes."""
+        line = self.lines.get(member_id)
+        if line is None:
+            finish_us = self._finishes_us.get(member_id, self.virtual_us)
+            self._remember(member_id, finish_us + owed_us)
+        else:
+            self._unlist(line)
+            self._tag(line.values(), self.tags_us[next(iter(line))] + owed_us)
+            self._list(line)
+
+    def _open(self, ticket: Ticket, tag_us: int) -> None:
+        """Open a line for a member who has none."""
+        line = self.lines[ticket.member_id] = OrderedDict({ticket.job_id: ticket})
+        self._tag([ticket], tag_us)
+        self._list(line)
+
+    def _tag(self, tickets: Iterable[Ticket], tag_us: int) -> None:
+        """Let successive tickets of a line begin where the one before ends, the first at a tag."""
+        for ticket in tickets:
+            had_us = self.tags_us.get(ticket.job_id)
+            if had_us == tag_us:
+                return  # and so have all behind it
+            if had_us is not None:
+                self.ranking.remove(Entry(had_us, ticket.job_id))
+            self.tags_us[ticket.job_id] = tag_us
+            self.ranking.add(
+                Entry(tag_us, ticket.job_id), cost_us=ticket.cost_us, shared_us=ticket.shared_us
+            )
+            tag_us += ticket.cost_us
+
+    def _list(self, line: OrderedDict[int, Ticket]) -> None:
+        head = next(iter(line.values()))
+        key = self.tags_us[head.job_id], head.job_id, head.member_id
+        self.heads.add(key)
+        self.heads_alike.setdefault(head.alike, SortedList()).add(key)
+
+    def _unlist(self, line: OrderedDict[int, Ticket]) -> None:
+        head = next(iter(line.values()))
+        key = self.tags_us[head.job_id], head.job_id, head.member_id
+        self.heads.remove(key)
+        alike = self.heads_alike[head.alike]
+        alike.remove(key)
+        if not alike:
+            del self.heads_alike[head.alike]
+
+    def _remember(self, member_id: int, finish_us: int) -> None:
+        """Keep the tag of a member who has left, as long as it can matter."""
+        finishes_us = self._finishes_us
+        finishes_us[member_id] = finish_us
+        if len(finishes_us) > self._forget_above:
+            now_us = self.virtual_us
+            self._finishes_us = {own: tag for own, tag in finishes_us.items() if tag > now_us}
+            self._forget_above = max(2 * len(self._finishes_us), MANY)
 
 
 class FairQueue:
-    """The jobs that wait, in the order in which members deserve their turns."""
+    """The jobs that wait, in the order in which servers and members deserve their turns."""
 
     def __init__(self) -> None:
         self._tickets: dict[int, Ticket] = {}
-        self._members: dict[int, _Member] = {}
-        self._heads: SortedList = SortedList()
-        self._heads_by_batch: dict[str, SortedList] = {}
-        self._virtual_s = 0.0
-        # Start tags of members without a line, as far as they lie ahead of the virtual time.
-        self._finishes: dict[int, float] = {}
-        self._forget_above = 1024
-        self._passes: dict[int, int] = {}  # job number to how often it let another go first
+        self._servers: dict[int | None, _Server] = {}
+        self._order: SortedList = SortedList()  # of those with tickets: tag, first job, server
+        self._virtual_us = 0  # the present, among servers
+        self._forget_above = MANY
+        self._waiting_us: Counter[int] = Counter()  # by member, over all servers
+        self._passes: dict[int, int] = {}  # job number to how often it let others go first
         self._returned: set[int] = set()  # job numbers put back by `requeue`
 
     def __len__(self) -> int:
@@ -104,7 +254,11 @@ class FairQueue:
     @property
     def total_cost_s(self) -> float:
         """Device-seconds of everything that waits."""
-        return math.fsum(ticket.cost_s for ticket in self._tickets.values())
+        return self._waiting_us.total() / 1e6
+
+    def waiting_s(self, member_id: int) -> float:
+        """Return the device-seconds of everything of a member that waits, wherever it asked."""
+        return self._waiting_us[member_id] / 1e6
 
     def push(self, ticket: Ticket) -> None:
         """Put a ticket at the end of its member's line.
@@ -113,12 +267,10 @@ class FairQueue:
             ValueError: The job already waits.
         """
         self._add(ticket)
-        member = self._members.get(ticket.member_id)
-        if member:
-            member.line[ticket.job_id] = ticket
-            return
-        start = max(self._virtual_s, self._finishes.pop(ticket.member_id, 0.0))
-        self._open(ticket, start)
+        with self._reordering(ticket.guild_id) as server:
+            if not server.lines:
+                server.start_us = max(server.start_us, self._virtual_us)
+            server.push(ticket)
 
     def requeue(self, ticket: Ticket) -> None:
         """Put an interrupted ticket back at the front of its member's line, uncharged.
@@ -129,31 +281,41 @@ class FairQueue:
             ValueError: The job already waits.
         """
         self._add(ticket)
-        member = self._members.get(ticket.member_id)
-        if member is None:
-            finish = self._finishes.pop(ticket.member_id, self._virtual_s)
-            self._open(ticket, finish - ticket.cost_s)
-        else:
-            self._unlist(member)
-            member.start -= ticket.cost_s
-            member.line[ticket.job_id] = ticket
-            older = itertools.takewhile(self._returned.__contains__, member.line)
-            first = sorted([ticket.job_id, *(job_id for job_id in older if job_id < ticket.job_id)])
-            for job_id in reversed(first):
-                member.line.move_to_end(job_id, last=False)
-            self._list(member)
+        with self._reordering(ticket.guild_id) as server:
+            server.start_us -= ticket.cost_us
+            server.put_back(ticket, self._returned)
         self._returned.add(ticket.job_id)
 
     def remove(self, job_id: int) -> Ticket | None:
         """Take a ticket out and return it, or None if it does not wait; nobody is charged."""
         ticket = self._tickets.get(job_id)
-        if ticket is None:
-            return None
-        self._drop(ticket)
+        if ticket is not None:
+            self._take_out(ticket, is_charged=False)
         return ticket
 
+    def settle(self, ticket: Ticket, real_s: float) -> None:
+        """Charge for a ticket that was drawn what it really cost, instead of its estimate.
+
+        Args:
+            ticket: As it was taken out; it no longer waits, nor will it again.
+            real_s: Device-seconds, 0 or more, also of a job that failed or was stopped midway.
+
+        Raises:
+            ValueError: The number is out of its range.
+        """
+        if not (math.isfinite(real_s) and real_s >= 0):
+            raise ValueError(f"real_s must be 0 or more and finite, not {real_s}")
+        owed_us = _us(real_s) - ticket.cost_us
+        with self._reordering(ticket.guild_id) as server:
+            server.start_us += owed_us
+            server.settle(ticket.member_id, owed_us)
+
     def next_batch(
-        self, *, loaded_model: str | None, running: Mapping[int, int], max_images: int
+        self,
+        *,
+        loaded_model: str | None,
+        running: Mapping[int, int],
+        max_images: Mapping[str, int],
     ) -> tuple[Ticket, ...]:
         """Take out and return what is drawn next: the fair next ticket and those that fit with it.
 
@@ -161,187 +323,211 @@ class FairQueue:
 
         Args:
             loaded_model: The checkpoint on the device. One of the next `LOOKAHEAD_TICKETS`
-                tickets that needs it may go first, if it is at most `LOOKAHEAD_S` behind; the
-                ticket in front lets that happen `MAX_PASSES` times.
+                tickets that needs it may go first, if neither its server nor its member is more
+                than `LOOKAHEAD_S` behind; the ticket in front lets that happen `MAX_PASSES`
+                times.
             running: Member to number of jobs being drawn.
-            max_images: Images in a batch; a single ticket may have more.
+            max_images: Checkpoint to images in a batch; one that is missing draws one by one. A
+                single ticket may have more.
         """
         first = self._choose(loaded_model, running)
         if first is None:
             return ()
-        batch = self._fill(first, running, max_images)
-        for ticket in batch:
-            self._drop(ticket, is_charged=True)
-        return tuple(batch)
+        self._take_out(first, is_charged=True)
+        room = max_images.get(first.model, 1) - first.num_images
+        at_work = Counter(running)
+        at_work[first.member_id] += 1
+        return (first, *self._fill(first.alike, room, at_work))
+
+    def fit(self, alike: Hashable, *, room: int, running: Mapping[int, int]) -> tuple[Ticket, ...]:
+        """Take out and return who joins a batch that is being drawn: tickets of its kind, that fit.
+
+        They may overtake the fair next ticket, if that is of another kind or too large, but only
+        by `LOOKAHEAD_S`, and it lets that happen `MAX_PASSES` times; then the batch runs empty.
+
+        Args:
+            alike: What is being drawn.
+            room: How many more images it can take.
+            running: Member to number of jobs being drawn.
+        """
+        tag_us, fair = self._fair_next(running)
+        if fair is None or room < 1:
+            return ()
+        is_in_turn = fair.alike == alike and fair.num_images <= room
+        passes = self._passes.get(fair.job_id, 0)
+        if not is_in_turn and passes >= MAX_PASSES:
+            return ()
+        taken = self._fill(alike, room, Counter(running), fair_tag_us=tag_us)
+        if taken and not is_in_turn:
+            self._passes[fair.job_id] = passes + 1
+        return tuple(taken)
 
     def in_order(self) -> Iterator[Ticket]:
         """Yield every waiting ticket in fair order, as it stands now."""
-        lines = {owner: iter(member.line.values()) for owner, member in self._members.items()}
-        heads = [(member.start, next(lines[owner])) for owner, member in self._members.items()]
-        heap = [(start, ticket.job_id, ticket) for start, ticket in heads]
-        heapq.heapify(heap)
+        lines = ((tag_us, iter(self._servers[key].ranking)) for tag_us, _, key in self._order)
+        heap = [(tag_us, next(line).job_id, line) for tag_us, line in lines]  # sorted: a heap
         while heap:
-            start, _, ticket = heap[0]
+            tag_us, job_id, line = heap[0]
+            ticket = self._tickets[job_id]
             yield ticket
-            following = next(lines[ticket.member_id], None)
+            following = next(line, None)
             if following is None:
                 heapq.heappop(heap)
             else:
-                entry = (self._after(start, ticket), following.job_id, following)
-                heapq.heapreplace(heap, entry)
+                heapq.heapreplace(heap, (tag_us + ticket.cost_us, following.job_id, line))
 
-    def place(self, job_id: int) -> int:
-        """Return the ticket's place in fair order, from 1.
+    def wait(self, job_id: int) -> Wait:
+        """Return what is ahead of a ticket in fair order.
 
-        Raises:
-            KeyError: The job does not wait.
-        """
-        return 1 + len(self._ahead(job_id))
-
-    def wait_s(self, job_id: int) -> float:
-        """Return the device-seconds of everything ahead in fair order.
+        Takes microseconds for each server that waits, however many tickets it has.
 
         Raises:
             KeyError: The job does not wait.
         """
-        return math.fsum(self._ahead(job_id))
-
-    def _ahead(self, job_id: int) -> list[float]:
-        """Return the cost of each ticket ahead; no sorting, so a long queue is one pass."""
         ticket = self._tickets[job_id]
-        costs_s: list[float] = []
-        tag = self._members[ticket.member_id].start
-        for own in self._members[ticket.member_id].line.values():
-            if own is ticket:
-                break
-            tag = self._after(tag, own)
-            costs_s.append(own.cost_s)
-        place = (tag, job_id)
-        for start, head_id, owner in self._heads:
-            if (start, head_id) > place:
-                break  # and so are all behind this head
-            if owner == ticket.member_id:
-                continue
-            tag = start
-            for other in self._members[owner].line.values():
-                if (tag, other.job_id) > place:
-                    break
-                tag = self._after(tag, other)
-                costs_s.append(other.cost_s)
-        return costs_s
+        own = self._servers[ticket.guild_id]
+        ahead = own.ranking.ahead_of(Entry(own.tags_us[job_id], job_id))
+        place, alone_us, shared_us = 1 + ahead.tickets, ahead.cost_us, ahead.shared_us
+        tag_us = own.start_us + alone_us
+        for start_us, _, guild_id in self._order:
+            if start_us > tag_us:
+                break  # and so do all behind this server
+            if guild_id != ticket.guild_id:
+                moment = Entry(tag_us - start_us, job_id)
+                ahead = self._servers[guild_id].ranking.begun_by(moment)
+                place += ahead.tickets
+                alone_us += ahead.cost_us
+                shared_us += ahead.shared_us
+        return Wait(place, shared_us / 1e6, alone_us / 1e6)
 
     def _choose(self, loaded_model: str | None, running: Mapping[int, int]) -> Ticket | None:
-        """Return the ticket to begin with, and move the virtual time to the fair next one."""
-        tickets = self._tickets
-        eligible = (
-            (start, tickets[job_id])
-            for start, job_id, member_id in self._heads
-            if member_id not in running or running[member_id] < tickets[job_id].max_concurrent
-        )
-        fair_start, fair = next(eligible, (0.0, None))
+        """Return the ticket to begin with: the fair next one, or one for the loaded model."""
+        fair_tag_us, fair = self._fair_next(running)
         if fair is None:
             return None
-        self._virtual_s = max(self._virtual_s, fair_start)
         passes = self._passes.get(fair.job_id, 0)
         if loaded_model in {None, fair.model} or passes >= MAX_PASSES:
             return fair
-        for start, ticket in itertools.islice(eligible, LOOKAHEAD_TICKETS - 1):
-            if start > fair_start + LOOKAHEAD_S:
-                break
-            if ticket.model == loaded_model:
+        for tag_us, ticket in itertools.islice(self._walk(running), 1, LOOKAHEAD_TICKETS):
+            if ticket.model == loaded_model and self._is_near(ticket, tag_us, fair_tag_us):
                 self._passes[fair.job_id] = passes + 1
                 return ticket
         return fair
 
-    def _fill(self, first: Ticket, running: Mapping[int, int], max_images: int) -> list[Ticket]:
-        """Return `first` and further tickets of its kind, in fair order, that fit in one batch."""
-        batch: list[Ticket] = []
-        room = max_images
-        taken: dict[int, int] = {}
-        heads = iter(self._heads_by_batch[first.batch_key])
-        nearest = list(itertools.islice(heads, 1))  # a heap: the next head, and followers
-        misses = 0
-        while nearest and misses < FILL_MISSES and (room > 0 or not batch):
-            ticket = self._tickets[heapq.heappop(nearest)[1]]
-            owner = ticket.member_id
-            if ticket is self._members[owner].head:
-                for head in itertools.islice(heads, 1):
-                    heapq.heappush(nearest, head)
-            if running.get(owner, 0) + taken.get(owner, 0) >= ticket.max_concurrent:
-                continue
-            if ticket.num_images > room and ticket is not first:
-                misses += 1
-                continue
-            batch.append(ticket)
-            room -= ticket.num_images
-            taken[owner] = taken.get(owner, 0) + 1
-            self._follow(ticket, nearest)
-        return batch
+    def _fair_next(self, running: Mapping[int, int]) -> tuple[int, Ticket | None]:
+        """Return the ticket whose turn it is and its tag, which is the present from now on."""
+        tag_us, fair = next(self._walk(running), (0, None))
+        if fair is not None:
+            self._virtual_us = max(self._virtual_us, tag_us)
+            server = self._servers[fair.guild_id]
+            server.virtual_us = max(server.virtual_us, server.tags_us[fair.job_id])
+        return tag_us, fair
 
-    def _follow(self, ticket: Ticket, nearest: list[_Key]) -> None:
-        """Add the ticket behind `ticket` in its member's line, if it can join the same batch."""
-        member = self._members[ticket.member_id]
-        start = member.start
-        line = iter(member.line.values())
-        for own in line:
-            start = self._after(start, own)
-            if own is ticket:
+    def _is_near(self, ticket: Ticket, tag_us: int, fair_tag_us: int) -> bool:
+        """Return whether neither its server nor its member is too far ahead of its turn."""
+        server = self._servers[ticket.guild_id]
+        present_us = max(server.virtual_us, server.heads[0][0])
+        ahead_us: int = max(tag_us - fair_tag_us, server.tags_us[ticket.job_id] - present_us)
+        return ahead_us <= _us(LOOKAHEAD_S)
+
+    def _fill(
+        self,
+        alike: Hashable,
+        room: int,
+        at_work: Counter[int],
+        *,
+        fair_tag_us: int | None = None,
+    ) -> list[Ticket]:
+        """Take out tickets of one kind, in fair order, that fit, and are near if a tag is given."""
+        taken: list[Ticket] = []
+        while room > 0:
+            nearest = itertools.islice(self._walk(at_work, alike), FILL_MISSES)
+            for tag_us, ticket in nearest:
+                is_near = fair_tag_us is None or self._is_near(ticket, tag_us, fair_tag_us)
+                if ticket.num_images <= room and is_near:
+                    break
+            else:
                 break
-        following = next(line, None)
-        if following and following.batch_key == ticket.batch_key:
-            heapq.heappush(nearest, (start, following.job_id, ticket.member_id))
+            self._take_out(ticket, is_charged=True)
+            taken.append(ticket)
+            room -= ticket.num_images
+            at_work[ticket.member_id] += 1
+        return taken
 
-    def _after(self, start: float, ticket: Ticket) -> float:
-        """Return the start tag that follows a ticket which began at `start`.
+    def _walk(
+        self, running: Mapping[int, int], alike: Hashable | None = None
+    ) -> Iterator[tuple[int, Ticket]]:
+        """Yield each line's first ticket and its tag among servers, in fair order.
 
-        It counts from the present virtual time at least: being held back by a cap earns no credit.
+        Left out are lines whose member has reached its cap and, if something is given that all must
+        share, tickets of another kind. A server's tag grows by what was yielded of it.
         """
-        return max(start, self._virtual_s) + ticket.cost_s
+        servers = self._openings(running, alike)
+        near = list(itertools.islice(servers, 1))  # a heap; read no further than needed
+        while near:
+            tag_us, job_id, is_opening, line = heapq.heappop(near)
+            ticket = self._tickets[job_id]
+            yield tag_us, ticket
+            if is_opening:
+                for opening in itertools.islice(servers, 1):
+                    heapq.heappush(near, opening)
+            following = next(line, None)
+            if following is not None:
+                heapq.heappush(near, (tag_us + ticket.cost_us, following.job_id, False, line))
+
+    def _openings(
+        self, running: Mapping[int, int], alike: Hashable | None
+    ) -> Iterator[tuple[int, int, bool, Iterator[Ticket]]]:
+        """Yield for each server, by its tag, its first ticket that may begin, and the others."""
+        for start_us, _, guild_id in self._order:
+            server = self._servers[guild_id]
+            heads = server.heads if alike is None else server.heads_alike.get(alike, ())
+            line = (
+                ticket
+                for ticket in (self._tickets[job_id] for _, job_id, _ in heads)
+                if running.get(ticket.member_id, 0) < ticket.max_concurrent
+            )
+            first = next(line, None)
+            if first is not None:
+                yield start_us, first.job_id, True, line
 
     def _add(self, ticket: Ticket) -> None:
         if ticket.job_id in self._tickets:
             raise ValueError(f"job {ticket.job_id} already waits")
         self._tickets[ticket.job_id] = ticket
+        self._waiting_us[ticket.member_id] += ticket.cost_us
 
-    def _drop(self, ticket: Ticket, *, is_charged: bool = False) -> None:
-        """Take a ticket out of its line."""
+    def _take_out(self, ticket: Ticket, *, is_charged: bool) -> None:
         del self._tickets[ticket.job_id]
         self._passes.pop(ticket.job_id, None)
         self._returned.discard(ticket.job_id)
-        member = self._members[ticket.member_id]
-        self._unlist(member)
-        del member.line[ticket.job_id]
-        if is_charged:
-            member.start = self._after(member.start, ticket)
-        if member.line:
-            self._list(member)
-        else:
-            del self._members[ticket.member_id]
-            self._remember(ticket.member_id, member.start)
+        self._waiting_us[ticket.member_id] -= ticket.cost_us
+        if not self._waiting_us[ticket.member_id]:
+            del self._waiting_us[ticket.member_id]
+        with self._reordering(ticket.guild_id) as server:
+            if is_charged:
+                server.start_us = max(server.start_us, self._virtual_us) + ticket.cost_us
+            server.take_out(ticket, is_charged=is_charged)
 
-    def _open(self, ticket: Ticket, start: float) -> None:
-        """Open a line for a member who has none."""
-        member = _Member(OrderedDict({ticket.job_id: ticket}), start)
-        self._members[ticket.member_id] = member
-        self._list(member)
+    @contextlib.contextmanager
+    def _reordering(self, guild_id: int | None) -> Iterator[_Server]:
+        """Give a server to be changed, and put it in its new place among the others."""
+        server = self._servers.get(guild_id)
+        if server is None:
+            server = self._servers[guild_id] = _Server(self._virtual_us)
+        if server.ranking:
+            self._order.remove((server.start_us, server.ranking.first.job_id, guild_id))
+        yield server
+        if server.ranking:
+            self._order.add((server.start_us, server.ranking.first.job_id, guild_id))
+        elif len(self._servers) > self._forget_above:
+            self._forget()
 
-    def _list(self, member: _Member) -> None:
-        key = member.key
-        self._heads.add(key)
-        self._heads_by_batch.setdefault(member.head.batch_key, SortedList()).add(key)
-
-    def _unlist(self, member: _Member) -> None:
-        key, batch_key = member.key, member.head.batch_key
-        self._heads.remove(key)
-        of_batch = self._heads_by_batch[batch_key]
-        of_batch.remove(key)
-        if not of_batch:
-            del self._heads_by_batch[batch_key]
-
-    def _remember(self, member_id: int, finish: float) -> None:
-        """Keep the tag of a member who has left, as long as it can matter."""
-        self._finishes[member_id] = finish
-        if len(self._finishes) > self._forget_above:
-            now = self._virtual_s
-            self._finishes = {owner: tag for owner, tag in self._finishes.items() if tag > now}
-            self._forget_above = max(2 * len(self._finishes), 1024)
+    def _forget(self) -> None:
+        """Drop the servers that have nothing in line and owe nothing."""
+        self._servers = {
+            guild_id: server
+            for guild_id, server in self._servers.items()
+            if server.ranking or server.start_us > self._virtual_us
+        }
+        self._forget_above = max(2 * len(self._servers), MANY)

@@ -1,73 +1,189 @@
-"""How long the queue takes to choose when a hundred thousand jobs wait."""
+"""How long the queue takes to choose, and to say how long a wait is, among a hundred thousand jobs.
 
+Beside them stands who gains by it: the same arrivals, served by it and by a plain line.
+"""
+
+import heapq
+import itertools
+import random
 import statistics
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterator
 
-from generation.work.queue import FairQueue, Ticket
+from generation.work.queue import FairQueue, Ticket, Wait
 
 WAITING = 100_000
 TURNS = 500
+ESTIMATES = 500
 CAPPED = 1_000
 MODELS = ("a", "b", "c")
+ROOM = dict.fromkeys(MODELS, 8)
+# Members and servers. A bot that Discord has not verified is in a hundred servers at most.
+SHAPES = ((2_500, 1), (2_500, 50), (WAITING, 1), (WAITING, 100))
+MANY_SERVERS = (WAITING, 1_000)
+Row = tuple[str, float, str]
+
+JOB_S = 4.0  # one job of four pictures
+GREEDY = 40  # jobs of one member at once
+ASKERS = 200  # members who ask once
+LOAD = 0.7  # of the device, by those who ask once
 
 
-def _ticket(job_id: int, member_id: int) -> Ticket:
+def _ticket(job_id: int, member_id: int, guild_id: int) -> Ticket:
     model = MODELS[job_id % len(MODELS)]
     return Ticket(
         job_id=job_id,
         member_id=member_id,
-        guild_id=1,
+        guild_id=guild_id,
         cost_s=0.5 + job_id % 7,
-        batch_key=f"{model}/{128 + 32 * (job_id % 5)}",
+        shared_s=0.5,
+        alike=f"{model}/{128 + 32 * (job_id % 5)}",
         model=model,
         num_images=1 + job_id % 4,
     )
 
 
-def _percentile_ms(durations_s: Iterable[float], percent: int) -> float:
-    return statistics.quantiles(durations_s, n=100)[percent - 1] * 1e3
+def _timed_ms(work: Callable[[], object]) -> float:
+    started_s = time.thread_time()  # other work on the machine is not the queue's
+    work()
+    return (time.thread_time() - started_s) * 1e3
 
 
-def _turns_s(queue: FairQueue, running: dict[int, int]) -> list[float]:
-    durations_s = []
-    for _ in range(TURNS):
-        started = time.thread_time()  # other work on the machine is not the queue's
-        batch = queue.next_batch(loaded_model="a", running=running, max_images=8)
-        durations_s.append(time.thread_time() - started)
-        if not batch:
+def _percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
+def _turns_ms(queue: FairQueue, running: dict[int, int]) -> list[float]:
+    def turn() -> None:
+        if not queue.next_batch(loaded_model="a", running=running, max_images=ROOM):
             raise RuntimeError("the queue had nothing to draw")
-    return durations_s
+
+    return [_timed_ms(turn) for _ in range(TURNS)]
 
 
-def run() -> list[tuple[str, float, str]]:
-    """Return rows of name, value and unit."""
-    rows = []
-    for members in (100, WAITING):
-        queue = FairQueue()
-        tickets = [_ticket(job_id, job_id % members) for job_id in range(WAITING)]
-        started = time.perf_counter()
-        for ticket in tickets:
-            queue.push(ticket)
-        push_us = (time.perf_counter() - started) / WAITING * 1e6
-        shape = f"{WAITING:,} jobs of {members:,} members"
-        rows.append((f"queue: push, {shape}", push_us, "us"))
-        turns_s = _turns_s(queue, {})
-        rows.append((f"queue: next turn p50, {shape}", _percentile_ms(turns_s, 50), "ms"))
-        rows.append((f"queue: next turn p99, {shape} (≤ 1)", _percentile_ms(turns_s, 99), "ms"))
-        if members > CAPPED:
-            capped = {next(queue.in_order()).member_id: 1}
-            capped |= dict.fromkeys(range(CAPPED * 2, CAPPED * 3), 1)
-            turns_s = _turns_s(queue, capped)
-            for percent in (50, 99):
-                name = f"queue: next turn p{percent}, {CAPPED:,} members at their cap"
-                rows.append((name, _percentile_ms(turns_s, percent), "ms"))
-        started = time.perf_counter()
-        queue.wait_s(WAITING - 1)
-        rows.append((f"queue: honest wait, {shape}", (time.perf_counter() - started) * 1e3, "ms"))
-    return rows
+def _walked(queue: FairQueue, job_id: int) -> Wait:
+    """Return the wait by walking through all that is ahead, as it was once done."""
+    ahead = list(itertools.takewhile(lambda ticket: ticket.job_id != job_id, queue.in_order()))
+    shared_us, alone_us = (sum(getattr(t, n) for t in ahead) for n in ("shared_us", "cost_us"))
+    return Wait(1 + len(ahead), shared_us / 1e6, alone_us / 1e6)
 
 
-if __name__ == "__main__":
-    for name, value, unit in run():
-        print(f"{name:64} {value:9.3f} {unit}")  # noqa: T201
+def _estimates_ms(queue: FairQueue) -> list[float]:
+    """Time estimates for newcomers: each is put in line, asked for and taken out again."""
+    job_ids = itertools.count(2 * WAITING)
+
+    def estimate() -> None:
+        job_id = next(job_ids)
+        queue.push(_ticket(job_id, job_id % 977, job_id % 7))
+        queue.wait(job_id)
+        queue.remove(job_id)
+
+    return [_timed_ms(estimate) for _ in range(ESTIMATES)]
+
+
+def _tickets(members: int, servers: int) -> list[Ticket]:
+    return [_ticket(n, n % members, n % members % servers) for n in range(WAITING)]
+
+
+def _shape(members: int, servers: int) -> Iterator[Row]:
+    shape = f"{WAITING:,} jobs, {members:,} members, {servers:,} servers"
+    queue = FairQueue()
+    tickets = _tickets(members, servers)
+    started_s = time.thread_time()
+    for ticket in tickets:
+        queue.push(ticket)
+    yield f"queue: push, {shape}", (time.thread_time() - started_s) / WAITING * 1e6, "us"
+    turns_ms = _turns_ms(queue, {})
+    yield f"queue: next turn p50, {shape}", _percentile(turns_ms, 50), "ms"
+    yield f"queue: next turn p99, {shape} (≤ 1)", _percentile(turns_ms, 99), "ms"
+    if members > CAPPED and servers == 1:
+        capped = {next(queue.in_order()).member_id: 1}
+        capped |= dict.fromkeys(range(CAPPED * 2, CAPPED * 3), 1)
+        name = f"queue: next turn p99, {CAPPED:,} members at their cap"
+        yield name, _percentile(_turns_ms(queue, capped), 99), "ms"
+    waiting = sorted(ticket.job_id for ticket in queue.in_order())
+    asked = random.Random(7).sample(waiting, ESTIMATES)
+    waits_ms = [_timed_ms(lambda job_id=job_id: queue.wait(job_id)) for job_id in asked]
+    yield f"queue: estimate p99, {shape} (≤ 1)", _percentile(waits_ms, 99), "ms"
+    name = f"queue: estimate for a newcomer p99, {shape} (≤ 1)"
+    yield name, _percentile(_estimates_ms(queue), 99), "ms"
+    last = asked[-1]
+    walked_ms = _timed_ms(lambda: _walked(queue, last))
+    if _walked(queue, last) != queue.wait(last):
+        raise RuntimeError("the quick estimate is not the one that walking gives")
+    yield "queue: walking for one estimate / asking for it", walked_ms / waits_ms[-1], "x"
+    settled_ms = [_timed_ms(lambda t=t: queue.settle(t, 1.0)) for t in tickets[:TURNS]]
+    yield f"queue: settle p99, {shape}", _percentile(settled_ms, 99), "ms"
+
+
+def _arrivals() -> list[tuple[float, Ticket]]:
+    """Return when each job is asked for: one member has forty, many come once at random."""
+    chance = random.Random(3)
+    asked_s = [(0.0, 1)] * GREEDY
+    now_s = 0.0
+    for member_id in range(2, 2 + ASKERS):
+        now_s += chance.expovariate(LOAD / JOB_S)
+        asked_s.append((now_s, member_id))
+    return [
+        (at_s, Ticket(job_id=job_id, member_id=member_id, guild_id=1, cost_s=JOB_S, alike="a",
+                      model="a", num_images=4))
+        for job_id, (at_s, member_id) in enumerate(asked_s)
+    ]  # fmt: skip
+
+
+def _waits_s(take: Callable[[], Ticket | None], push: Callable[[Ticket], None]) -> list[float]:
+    """Return how long each member who asks once waits until its pictures are there."""
+    coming = deque(_arrivals())
+    asked_at_s = {ticket.job_id: at_s for at_s, ticket in coming}
+    now_s, waits_s = 0.0, []
+    while True:
+        while coming and coming[0][0] <= now_s:
+            push(coming.popleft()[1])
+        ticket = take()
+        if ticket is None:
+            if not coming:
+                return waits_s
+            now_s = coming[0][0]
+            continue
+        now_s += JOB_S
+        if ticket.member_id > 1:
+            waits_s.append(now_s - asked_at_s[ticket.job_id])
+
+
+def _fairness() -> Iterator[Row]:
+    queue = FairQueue()
+
+    def fair() -> Ticket | None:
+        batch = queue.next_batch(loaded_model="a", running={}, max_images={"a": 4})
+        return batch[0] if batch else None
+
+    line: list[tuple[int, Ticket]] = []
+
+    def first_come() -> Ticket | None:
+        return heapq.heappop(line)[1] if line else None
+
+    fair_s = _waits_s(fair, queue.push)
+    plain_s = _waits_s(first_come, lambda ticket: heapq.heappush(line, (ticket.job_id, ticket)))
+    scene = f"who asks once, one member has {GREEDY} jobs of {JOB_S:g} s (simulated)"
+    for percent in (50, 95):
+        shares = _percentile(fair_s, percent), _percentile(plain_s, percent)
+        yield f"fairness: wait p{percent}, {scene}", shares[0], "s"
+        yield f"fairness: the same in a plain line, p{percent}", shares[1], "s"
+        yield f"fairness: plain / fair, p{percent}", shares[1] / shares[0], "x"
+
+
+def run() -> Iterator[Row]:
+    """Yield rows of name, value and unit."""
+    for members, servers in SHAPES:
+        yield from _shape(members, servers)
+    queue = FairQueue()
+    for ticket in _tickets(*MANY_SERVERS):
+        queue.push(ticket)
+    shape = "{:,} members, {:,} servers".format(*MANY_SERVERS)
+    yield (
+        f"queue: estimate for a newcomer p99, {shape}",
+        _percentile(_estimates_ms(queue), 99),
+        "ms",
+    )
+    yield from _fairness()

@@ -1,4 +1,4 @@
-"""Laws of the checkpoint descriptions: read, verified, sized and costed without loading torch."""
+"""Laws of the checkpoint descriptions: read, verified, and sized without loading torch."""
 
 import hashlib
 import json
@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from generation.work import checkpoints
 from generation.work.checkpoints import PATTERN, Checkpoint
 from generation.work.errors import CheckpointCorrupt, InvalidRequest
-from generation.work.requests.imagine import Imagine, WeightedPrompt
 
 MANIFEST = {
     "name": "atelier-emoji",
@@ -36,20 +35,6 @@ def write(folder, **changes):
     manifest = {key: value for key, value in {**MANIFEST, **changes}.items() if value is not ...}
     (folder / "atelier.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
-
-
-def request(**changes):
-    fields = {
-        "prompts": (WeightedPrompt("a fox"),),
-        "model": "m",
-        "seed": 1,
-        "width": 128,
-        "height": 128,
-        "num_inference_steps": 8,
-        "guidance_scale": 2.0,
-        "num_images": 4,
-    }
-    return Imagine(**{**fields, **changes})
 
 
 def test_a_folder_is_described_by_its_manifest(tmp_path):
@@ -181,30 +166,6 @@ def test_every_size_keeps_the_area_the_multiple_and_nearly_the_ratio(across, dow
 def test_impossible_ratios_are_refused(ratio):
     with pytest.raises(InvalidRequest, match="between 1:3 and 3:1"):
         checkpoints.size_for(EMOJI, ratio)
-
-
-def test_a_measured_cost_is_used_as_it_is():
-    assert checkpoints.cost_key(request()) == "m/128x128/8"
-    assert checkpoints.estimate_cost_s(request(), {"m/128x128/8": 0.25}) == 1.0
-
-
-def test_an_unmeasured_cost_is_scaled_from_the_nearest_kind_of_the_same_model():
-    costs = {"m/128x128/4": 0.5, "m/128x128/100": 99.0, "other/128x128/8": 7.0}
-    assert checkpoints.estimate_cost_s(request(num_images=1), costs) == 1.0
-
-
-def test_a_model_name_with_slashes_keeps_its_own_costs():
-    costs = {"org/m/128x128/8": 3.0, "m/128x128/4": 1.0}
-    cost_s = checkpoints.estimate_cost_s(request(model="org/m", num_images=1), costs)
-    assert cost_s == 3.0
-
-
-def test_without_measurements_cost_grows_with_pixels_steps_and_images():
-    small = checkpoints.estimate_cost_s(request(num_images=1), {})
-    assert small == 1.0
-    assert checkpoints.estimate_cost_s(request(num_images=2), {}) == 2.0
-    assert checkpoints.estimate_cost_s(request(num_images=1, width=256), {}) == 2.0
-    assert checkpoints.estimate_cost_s(request(num_images=1, num_inference_steps=16), {}) == 2.0
 
 
 def test_a_description_crosses_to_the_worker_process():

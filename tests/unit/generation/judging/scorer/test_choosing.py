@@ -17,9 +17,10 @@ from generation.judging.scorer.model import Scorer
 from generation.learning.assessment.judge import Judge
 from generation.techniques.diffusion import files as checkpoint_files
 from generation.work import manifest
-from generation.work.checkpoints import PATTERN, Checkpoint, estimate_cost_s
+from generation.work.checkpoints import PATTERN, Checkpoint
 from generation.work.errors import CheckpointCorrupt, InvalidRequest
 from generation.work.orders import Order
+from generation.work.prices import price
 from generation.work.requests.imagine import MAX_SEED, Imagine, WeightedPrompt
 from generation.work.requests.reading import from_json, to_json
 from generation.work.results import DrawnImage, ImagesDone, OrderFailed
@@ -111,7 +112,7 @@ def test_without_a_scorer_there_is_nobody_to_pick() -> None:
 
 
 def test_spare_pictures_cost_as_much_as_shown_ones() -> None:
-    assert estimate_cost_s(keeping(1), {}) == estimate_cost_s(REQUEST, {})
+    assert price(keeping(1), {}) == price(REQUEST, {})
 
 
 def test_requests_of_records_that_know_no_spare_pictures_are_read() -> None:
