@@ -1,6 +1,6 @@
 # docker build -t atelier .                          the CPU build, small
 # docker build -t atelier --build-arg DEVICE=cuda .  with CUDA, several gigabytes; run with --gpus all
-# docker run -d --name atelier -e DISCORD_TOKEN=... -v atelier-data:/data -v atelier-models:/models atelier
+# How to run it, line by line: docs/install.md
 FROM python:3.11-slim-bookworm
 
 ARG DEVICE=cpu
