@@ -7,9 +7,9 @@ import logging
 import discord
 from discord import app_commands
 
+from bot.chat.answers import explain
 from bot.chat.base import Client, Interaction
 from bot.chat.commands import consent, imagine, information, moderate, preferences
-from bot.chat.failures import answer
 from bot.chat.presses import Press
 from bot.chat.views import asking, picture, review
 from bot.chat.views.press import PressButton, form_values, guarded
@@ -34,7 +34,7 @@ class Tree(app_commands.CommandTree[Client]):
         if interaction.type is discord.InteractionType.autocomplete:
             log.warning("autocomplete_failed", exc_info=error)
             return
-        await answer(interaction, error)
+        await explain(interaction, error)
 
 
 class AtelierClient(Client):
@@ -87,7 +87,7 @@ class AtelierClient(Client):
         if press is None or handler is None:
             return
         if custom_id in self._sent_forms:
-            await answer(interaction, Refused("You have already sent this form."))
+            await explain(interaction, Refused("You have already sent this form."))
             return
         self._sent_forms.append(custom_id)
         values = form_values(interaction.data.get("components", []))  # type: ignore[arg-type]

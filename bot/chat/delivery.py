@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import discord
 
 from bot.chat.base import EditableMessage
+from bot.chat.failures import DISCORD_FAILURES
 from bot.chat.presses import Press
 from bot.chat.views import result as views
 from bot.studio.drawing import now
@@ -106,7 +107,7 @@ class Delivery:
                 return  # a slow edit must not overtake the result
             try:
                 await self._edit(job, view, files)
-            except (Unreachable, discord.HTTPException) as missed:
+            except (Unreachable, *DISCORD_FAILURES) as missed:
                 log.info("progress_not_shown", extra={"job_id": job.id, "cause": str(missed)})
 
     async def post(self, job: Job) -> Job:
@@ -125,7 +126,7 @@ class Delivery:
                 except Unreachable as gone:
                     log.warning("delivered_to_nobody", extra={"job_id": job.id, "cause": str(gone)})
                     return await self._posted(job, f"delivered to nobody: {gone}")
-                except (discord.HTTPException, OSError) as failure:
+                except DISCORD_FAILURES as failure:
                     log.warning("post_failed", extra={"job_id": job.id, "cause": str(failure)})
                     await asyncio.sleep(pause_s)
                 else:
@@ -137,7 +138,7 @@ class Delivery:
 
         Raises:
             Unreachable: The message or its channel is gone.
-            discord.HTTPException: Discord would not.
+            discord.HTTPException: Discord would not; or another of `DISCORD_FAILURES`.
         """
         async with self._lock(job.id):
             if job.state in {JobState.RENDERED, JobState.POSTED}:
@@ -150,7 +151,7 @@ class Delivery:
         async with self._lock(job.id):
             try:
                 await self._edit(job, views.ended(job), [])
-            except (Unreachable, discord.HTTPException) as missed:
+            except (Unreachable, *DISCORD_FAILURES) as missed:
                 log.warning("end_not_shown", extra={"job_id": job.id, "cause": str(missed)})
         self._forget(job.id)
 

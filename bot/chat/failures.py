@@ -4,8 +4,7 @@ Three readers, three voices: what a person can fix says how; what passes says wh
 only the operator can fix apologises with a reference and logs the traceback.
 """
 
-import logging
-
+import aiohttp
 import discord
 
 from bot.grammar.prompt_text import PromptError
@@ -14,15 +13,16 @@ from bot.studio.refusals import BotError
 from generation.work.errors import ImageRefused, InvalidRequest, UnknownCheckpoint
 from storage.errors import NotFound, TransitionRefused
 
-log = logging.getLogger(__name__)
-
 DISCORD_ERRORS = {
     10003: "That channel is gone.",
     10008: "That message is gone.",
     50001: "I cannot see that channel. A moderator can give me *View Channel* there.",
     50013: "I lack a permission here: *View Channel*, *Send Messages* and *Attach Files*.",
 }
-ALREADY_ANSWERED = 40060
+# What any request to Discord may end with, its own refusals and cut connections alike. aiohttp's
+# errors are no OSError, and neither it nor discord.py repeats a PATCH that lost its connection.
+DISCORD_FAILURES = (discord.HTTPException, aiohttp.ClientError, OSError)
+BUSY = "Discord is busy. Please try again in a minute; nothing was lost."
 
 
 def sentence(error: BaseException) -> str | None:
@@ -40,12 +40,19 @@ def sentence(error: BaseException) -> str | None:
             return "I cannot find that any more; it may have been deleted."
         case TransitionRefused():
             return "That has already happened; nothing was changed."
+    return _of_discord(error)
+
+
+def _of_discord(error: BaseException) -> str | None:
+    match error:
         case discord.app_commands.CheckFailure():
             return "You are not allowed to use this command here."
         case discord.HTTPException(code=code) if code in DISCORD_ERRORS:
             return DISCORD_ERRORS[code]
         case discord.HTTPException(status=status) if status == 429 or status >= 500:
-            return "Discord is busy. Please try again in a minute; nothing was lost."
+            return BUSY
+        case aiohttp.ClientError() | TimeoutError() | ConnectionError():
+            return BUSY
     return None
 
 
@@ -55,39 +62,3 @@ def _pointed(error: PromptError) -> str:
         return error.message
     # A look-alike, because a real backtick could end the code block.
     return f"{error.message}\n```\n{pointer.replace('`', 'ˋ')}\n```"
-
-
-async def answer(interaction: discord.Interaction, error: BaseException) -> None:
-    """Tell the person who acted what went wrong, and the log what the operator needs.
-
-    Args:
-        interaction: Not necessarily answered yet.
-        error: What was raised; discord.py's wrapper is opened.
-    """
-    if isinstance(error, discord.app_commands.CommandInvokeError):
-        error = error.original
-    if isinstance(error, discord.HTTPException) and error.code == ALREADY_ANSWERED:
-        # Our answer arrived and was tried again because Discord's word of it got lost.
-        log.warning("answered_twice", extra={"interaction_id": interaction.id})
-        return
-    text = sentence(error)
-    if text is None:
-        reference = f"{interaction.id % 10**8:08d}"
-        log.error("interaction_failed", exc_info=error, extra={"reference": reference})
-        text = (
-            f"Something went wrong on my side; the operator can find it as **{reference}** "
-            "in the log. Nothing of yours was lost."
-        )
-    try:
-        await _say(interaction, text)
-    except discord.HTTPException as unreachable:
-        # The token may be dead (3 s, 15 min): then there is nobody left to tell.
-        log.warning("answer_not_delivered", extra={"status": unreachable.status})
-
-
-async def _say(interaction: discord.Interaction, text: str) -> None:
-    mentions = discord.AllowedMentions.none()
-    if interaction.response.is_done():
-        await interaction.followup.send(text, ephemeral=True, allowed_mentions=mentions)
-    else:
-        await interaction.response.send_message(text, ephemeral=True, allowed_mentions=mentions)

@@ -106,6 +106,11 @@ def buttons(message: discord.Message) -> dict[str, str]:
     }
 
 
+def answer_to(result: Any) -> Any:
+    """Return what the person was told: what followed an acknowledgement, or the answer itself."""
+    return result.followups[-1] if result.followups else result.response
+
+
 def is_explained(error: BaseException) -> bool:
     """Whether an error was answered with a sentence for the person who caused it."""
     if isinstance(error, discord.app_commands.CommandInvokeError):

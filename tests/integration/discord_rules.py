@@ -20,6 +20,7 @@ UNKNOWN_WEBHOOK = Refusal(404, 10015, "Unknown Webhook")
 UNKNOWN_INTERACTION = Refusal(404, 10062, "Unknown interaction")
 TOKEN_EXPIRED = Refusal(401, 50027, "Invalid Webhook Token")
 ALREADY_ANSWERED = Refusal(400, 40060, "Interaction has already been acknowledged.")
+UNAVAILABLE = Refusal(503, 0, "Service Unavailable")
 MISSING_PERMISSION = Refusal(403, 50013, "Missing Permissions")
 
 
@@ -47,6 +48,7 @@ class Rule:
         retry_after_s: Makes the refusal a 429.
         has_effect: Whether Discord acts on the request before it refuses or waits.
         is_held: Whether the answer waits for `released`.
+        is_cut: Whether the connection is cut instead of answering.
         with_files: Whether only requests that upload something match.
     """
 
@@ -57,6 +59,7 @@ class Rule:
     retry_after_s: float | None = None
     has_effect: bool = False
     is_held: bool = False
+    is_cut: bool = False
     with_files: bool = False
     arrived: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     released: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
@@ -78,4 +81,4 @@ class Interaction:
     message_id: int | None = None  # of the clicked button
     response_id: int | None = None
     is_answered: bool = False
-    follow_ups: int = 0
+    follow_up_ids: list[int] = dataclasses.field(default_factory=list)

@@ -32,6 +32,7 @@ from tests.integration.discord_objects import (
 from tests.integration.discord_rules import (
     ALREADY_ANSWERED,
     TOKEN_EXPIRED,
+    UNAVAILABLE,
     UNKNOWN_INTERACTION,
     UNKNOWN_WEBHOOK,
     Call,
@@ -171,20 +172,16 @@ class DiscordServer(Messages):
         if call.at_s < self._limited_until.get((call.method, call.path), 0):
             self.violations.append(f"{call.method} {call.path} came before its 429 was over")
         rule = next((r for r in self.rules if r.matches(call)), None)
-        if rule:
-            rule.times -= 1
-            if not rule.has_effect:
-                await _hold(rule)
         try:
-            if rule and rule.refusal and not rule.has_effect:
-                raise rule.refusal
-            status, answer = self._answer(call, request)
-            if rule and rule.has_effect:
-                await _hold(rule)
-                if rule.refusal:
-                    raise rule.refusal
+            if rule:
+                status, answer = await self._ruled(rule, call, request)
+            else:
+                status, answer = self._answer(call, request)
         except Refusal as refusal:
             status, answer = refusal.status, {"code": refusal.code, "message": str(refusal)}
+        if rule and rule.is_cut:
+            assert request.transport is not None
+            request.transport.abort()
         call.status = status
         headers = {"Via": "1.1 loopback"}  # without it, discord.py takes a 429 for a ban
         if rule and rule.retry_after_s is not None and status == 429:
@@ -197,6 +194,23 @@ class DiscordServer(Messages):
         # With a charset behind it, discord.py would not take it for JSON.
         headers["Content-Type"] = "application/json"
         return web.Response(body=json.dumps(answer).encode(), status=status, headers=headers)
+
+    async def _ruled(self, rule: Rule, call: Call, request: web.Request) -> Answer:
+        """Answer as a rule wants it: refused, held or cut, before or after the effect."""
+        rule.times -= 1
+        if rule.has_effect:
+            answer = self._answer(call, request)
+            await _hold(rule)
+        else:
+            await _hold(rule)
+            if rule.is_cut:
+                raise UNAVAILABLE
+            if rule.refusal:
+                raise rule.refusal
+            answer = self._answer(call, request)
+        if rule.refusal:
+            raise rule.refusal
+        return answer
 
     def _answer(self, call: Call, request: web.Request) -> Answer:
         match call.path.removeprefix("/api").strip("/").split("/"):
@@ -264,7 +278,12 @@ class DiscordServer(Messages):
         if call.at_s > interaction.dies_at_s:
             raise TOKEN_EXPIRED
         if not rest:
-            return 200, self._new(call.payload, call.files, CHANNEL)
+            thinking = self.messages.get(interaction.response_id or 0)
+            if thinking and thinking["flags"] & LOADING:  # then a follow-up is an edit
+                return 200, self._edit(thinking, call.payload, call.files)
+            sent = self._new(call.payload, call.files, CHANNEL)
+            interaction.follow_up_ids.append(int(sent["id"]))
+            return 200, sent
         number = interaction.response_id if rest[1] == "@original" else int(rest[1])
         return self._message(call, self._found(number or 0))
 

@@ -216,6 +216,11 @@ class Life:
         number = await self.until(lambda: interaction.response_id, "an answer")
         return self.discord.messages[number]
 
+    async def told(self, interaction: Interaction) -> str:
+        """Wait until a person is told something beside the answer, and return it."""
+        (number, *_) = await self.until(lambda: interaction.follow_up_ids, "a follow-up")
+        return str(self.discord.messages[number]["content"])
+
     def message(self, job_id: int) -> dict[str, Any]:
         """Return the one message that is a job's; fail if there are more or none."""
         (message,) = (post for post in self.discord.posts() if f"Job {job_id} " in str(post))

@@ -51,7 +51,7 @@ async def test_nobody_else_cancels_but_a_moderator_does_on_record(tmp_path: Path
         job_id = await life.imagine("a fox")
         message = await placeholder(life, job_id)
         stranger = await life.discord.click(8, message, "Cancel")
-        assert "Only whoever asked" in (await life.answer(stranger))["content"]
+        assert "Only whoever asked" in await life.told(stranger)
         assert life.job(job_id)["state"] in {"queued", "running"}
         assert life.rows("SELECT * FROM moderation_actions") == []
         life.discord.permissions[8] = str(1 << 13)  # Manage Messages

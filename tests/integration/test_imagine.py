@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
 import discord
 import pytest
@@ -15,7 +16,7 @@ from generation.language.text_encoder import PACKAGE
 from generation.work.checkpoints import PATTERN
 from generation.work.inputs import Input, Role
 from generation.work.jobs import Job, JobState
-from tests.integration.conftest import World, buttons, open_world
+from tests.integration.conftest import World, answer_to, buttons, open_world
 
 
 async def test_the_acknowledgement_becomes_the_result(world: World) -> None:
@@ -103,8 +104,8 @@ async def test_nobody_votes_for_their_own_picture(world: World) -> None:
     await world.consent(world.alice)
     job = await world.imagine(world.alice, "a fox")
     answer = await world.alice.click(world.message(job), label="1 · 0")
-    assert answer.ephemeral
-    assert "your own" in answer.response.content
+    assert answer_to(answer).ephemeral
+    assert "your own" in answer_to(answer).content
     assert "1 · 0" in buttons(world.message(job))
 
 
@@ -188,8 +189,9 @@ async def test_a_button_whose_job_is_gone_says_so(world: World) -> None:
         await connection.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
     for label in ("1 · 0", "Again", "Remix", "Details", "Delete"):
         answer = await world.bob.click(message, label=label)
-        assert answer.ephemeral, label
-        assert "no longer" in answer.response.content or "any more" in answer.response.content
+        said = answer_to(answer)
+        assert said.ephemeral, label
+        assert "no longer" in said.content or "any more" in said.content
 
 
 async def _png(width: int, height: int) -> bytes:
@@ -279,10 +281,35 @@ async def test_bad_uploads_get_one_private_sentence(
 ) -> None:
     await world.consent(world.alice)
     answer = await world.alice.slash(world.channel, "imagine", prompt="fox", image=(name, content))
-    said = answer.followups[0] if answer.followups else answer.response
+    said = answer_to(answer)
     assert said.ephemeral
     assert expected in said.content.lower()
     assert await world.app.store.jobs.of_member(world.alice.id) == []
+
+
+async def test_whoever_may_not_draw_has_nothing_fetched_and_nothing_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    read = discord.Attachment.read
+
+    async def watched(self: discord.Attachment, **options: Any) -> bytes:
+        fetched.append(self.filename)
+        return await read(self, **options)
+
+    monkeypatch.setattr(discord.Attachment, "read", watched)
+    await world.consent(world.alice)
+    guild = await world.app.store.settings.guild(world.guild.id)
+    elsewhere = dataclasses.replace(guild, allowed_channel_ids=(1,))
+    await world.app.store.settings.save_guild(world.guild.id, elsewhere)
+    picture = ("fox.png", await _png(16, 16))
+    answer = await world.alice.slash(world.channel, "imagine", prompt="a fox", image=picture)
+    assert answer_to(answer).ephemeral
+    assert "Pictures are drawn in" in answer_to(answer).content
+    assert (fetched, world.channel.history()) == ([], [])
+    await world.app.store.settings.save_guild(world.guild.id, guild)
+    await world.imagine(world.alice, "a fox", image=picture)
+    assert fetched == ["fox.png"]
 
 
 async def test_more_than_five_jobs_ask_first(world: World) -> None:

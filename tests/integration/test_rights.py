@@ -14,7 +14,7 @@ from bot.studio.refusals import Gone, Refused
 from bot.studio.studio import Ask
 from generation.work.jobs import Job
 from storage.moderation import ActionKind
-from tests.integration.conftest import World
+from tests.integration.conftest import World, answer_to
 
 ELSEWHERE = "belongs to another server"
 
@@ -42,7 +42,7 @@ async def test_a_right_in_one_channel_is_none_over_the_server(world: World) -> N
     await make_moderator_of(world, room, host)
     for command in ("log search", "log export"):
         answer = await host.slash(room, command)
-        assert "Only moderators" in text_of(answer.response)
+        assert "Only moderators" in text_of(answer_to(answer))
     message = await button_in(world, room, Press(Action.LOG_OPEN, (job.id,)))
     opened = await host.click(message, label="Press")
     assert "secret" not in text_of(opened.response)
@@ -63,7 +63,7 @@ async def test_a_right_in_a_channel_holds_for_the_jobs_of_that_channel(world: Wo
     assert not any(image.is_shown for image in await world.app.store.images.of_job(job.id))
     # Keeping somebody from the whole server is no channel's matter.
     answer = await world.bob.click(shown.response.message, label="Suspend member")
-    assert "Only moderators" in text_of(answer.response)
+    assert "Only moderators" in text_of(answer_to(answer))
     assert not await world.app.store.moderation.is_suspended(world.guild.id, world.alice.id)
 
 
@@ -95,8 +95,8 @@ async def test_no_button_acts_on_a_job_of_another_server(world: World) -> None:
     for press in presses:
         message = await button_in(world, channel, press)
         answer = await visitor.click(message, label="Press")
-        assert ELSEWHERE in text_of(answer.response), press
-        assert "first server" not in text_of(answer.response)
+        assert ELSEWHERE in text_of(answer_to(answer)), press
+        assert "first server" not in text_of(answer_to(answer))
     assert not any((await world.app.store.votes.counts(job.id)).values())
     assert await world.app.store.jobs.of_member(visitor.id) == []
 
@@ -134,7 +134,7 @@ async def test_a_suspended_member_does_not_vote(world: World) -> None:
         job_id=job.id,
     )
     answer = await world.bob.click(world.message(job), label="1 · 0")
-    assert "suspended" in text_of(answer.response)
+    assert "suspended" in text_of(answer_to(answer))
     assert not any((await world.app.store.votes.counts(job.id)).values())
 
 
@@ -160,7 +160,7 @@ async def test_a_thread_counts_as_its_channel(world: World) -> None:
         threads += parent.threads
     allowed, refused = threads
     answer = await world.alice.slash(refused, "imagine", prompt="a fox")
-    assert "Pictures are drawn in" in text_of(answer.response)
+    assert "Pictures are drawn in" in text_of(answer_to(answer))
     await world.alice.slash(allowed, "imagine", prompt="a fox")
     (job,) = await world.app.store.jobs.of_member(world.alice.id)
     assert job.place.channel_id == allowed.id
@@ -182,7 +182,7 @@ async def test_a_category_is_no_place_to_draw_in(world: World) -> None:
     owner = world.guild.add_member(world.env.create_user("owner"), roles=[owners])
     category = world.guild.create_category("rooms")
     answer = await owner.slash(world.channel, "settings", allow_channel=category)
-    assert "not the category" in text_of(answer.response)
+    assert "not the category" in text_of(answer_to(answer))
 
 
 async def test_a_post_of_an_allowed_forum_is_drawn_in(world: World) -> None:

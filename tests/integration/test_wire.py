@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from tests.integration.discord_objects import CHANNEL
-from tests.integration.discord_rules import MISSING_PERMISSION, Refusal
+from tests.integration.discord_rules import MISSING_PERMISSION, UNAVAILABLE, Refusal
 from tests.integration.discord_server import DiscordServer
 from tests.integration.life import TOKEN, Life
 
@@ -16,7 +16,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMITED = Refusal(429, 0, "You are being rate limited.")
 BROKEN = Refusal(500, 0, "Internal Server Error")  # discord.py sends it again
-UNAVAILABLE = Refusal(503, 0, "Service Unavailable")
 ANY_MESSAGE = r"/messages/"
 BY_BOT = rf"^/api/channels/{CHANNEL}/messages"
 BY_INTERACTION = r"^/api/webhooks/"

@@ -5,6 +5,7 @@ from typing import Any
 import discord
 from discord import app_commands
 
+from bot.chat.answers import reply
 from bot.chat.base import Interaction
 from bot.chat.views.asking import SCOPES, consent_view
 from bot.chat.views.result import stamp
@@ -26,9 +27,7 @@ async def consent(interaction: Interaction) -> None:
     else:
         said = "-# You have not answered yet, so all three are off."
     view.add_item(discord.ui.TextDisplay(said))
-    await interaction.response.send_message(
-        view=view, ephemeral=True, allowed_mentions=discord.AllowedMentions.none()
-    )
+    await reply(interaction, view, ephemeral=True)
 
 
 COMMANDS: tuple[app_commands.Command[Any, ..., Any], ...] = (consent,)

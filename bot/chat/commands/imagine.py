@@ -1,5 +1,6 @@
 """`/imagine`: from a command to a message that becomes the picture."""
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -7,9 +8,10 @@ import discord
 from discord import app_commands
 
 from bot.chat.actors import actor_of
+from bot.chat.answers import think, withdraw
 from bot.chat.base import Interaction
-from bot.chat.uploads import read_upload
-from bot.chat.views.asking import open_message, proceed, withdraw_message
+from bot.chat.uploads import check_upload, read_upload
+from bot.chat.views.asking import proceed
 from bot.grammar.prompts import parse_jobs
 from bot.studio.refusals import Refused
 from bot.studio.studio import Ask
@@ -42,30 +44,34 @@ async def imagine(
 ) -> None:
     """Draw pictures from words; options are flags at the end of the prompt."""
     text = _with_options(prompt, style=style, model=model, ar=aspect, seed=seed, no=negative)
-    urls = {url for parsed in parse_jobs(text) for url in parsed.image_urls}
-    studio = interaction.client.studio
+    parsed = parse_jobs(text)
+    urls = {url for each in parsed for url in each.image_urls}
     if len(urls) + (image is not None) > 1:
         raise Refused("I can start from one picture at a time; please give just one.")
-    reading = image or next(iter(urls), None)
-    image_png, is_open = None, reading is not None
-    if is_open:
-        # Fetching and decoding may take longer than the three seconds an answer may.
-        await open_message(interaction, "Reading your picture …")
+    ask = Ask(text=text, channel_id=interaction.channel_id or 0, num_images=images)
+    if picture := image or next(iter(urls), None):
+        await _from_picture(interaction, ask, picture, len(parsed))
+    else:
+        studio, actor = interaction.client.studio, await actor_of(interaction)
+        await proceed(interaction, await studio.submit(actor, ask))
+
+
+async def _from_picture(
+    interaction: Interaction, ask: Ask, picture: discord.Attachment | str, count: int
+) -> None:
+    """Ask the rules, then fetch and decode what the jobs start from, then submit them."""
+    studio, actor = interaction.client.studio, await actor_of(interaction)
+    check_upload(picture, studio.max_upload_bytes, studio.upload_hosts)
+    await studio.check_ask(actor, ask.channel_id, count)
+    # Fetching and decoding may take longer than the three seconds an answer may.
+    await think(interaction, ephemeral=False)
     try:
-        if reading is not None:
-            image_png = await read_upload(reading, studio.max_upload_bytes, studio.upload_hosts)
-        ask = Ask(
-            text=text,
-            channel_id=interaction.channel_id or 0,
-            num_images=images,
-            image_png=image_png,
-        )
-        submission = await studio.submit(await actor_of(interaction), ask)
+        png = await read_upload(picture, studio.max_upload_bytes, studio.upload_hosts)
+        submission = await studio.submit(actor, dataclasses.replace(ask, image_png=png))
     except Exception:
-        if is_open:
-            await withdraw_message(interaction)
+        await withdraw(interaction)
         raise
-    await proceed(interaction, submission, is_open=is_open)
+    await proceed(interaction, submission, is_open=True)
 
 
 def _with_options(prompt: str, **options: str | None) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import discord
 from discord import app_commands
 
+from bot.chat.answers import reply
 from bot.chat.base import Interaction
 from bot.grammar.flags import FLAGS
 from bot.messages import duration, mention, plain
@@ -136,9 +137,7 @@ def _some(names: Iterable[str], limit: int) -> str:
 async def _say(interaction: Interaction, text: str) -> None:
     view = discord.ui.LayoutView(timeout=None)
     view.add_item(discord.ui.TextDisplay(text))  # holds twice what a plain message does
-    await interaction.response.send_message(
-        view=view, ephemeral=True, allowed_mentions=discord.AllowedMentions.none()
-    )
+    await reply(interaction, view, ephemeral=True)
 
 
 COMMANDS: tuple[app_commands.Command[Any, ..., Any], ...] = (queue, help_command)

@@ -10,6 +10,7 @@ import discord
 from discord import app_commands
 
 from bot.chat.actors import actor_of
+from bot.chat.answers import replace, think
 from bot.chat.base import Interaction
 from bot.chat.presses import Action
 from bot.chat.views.review import send_form, send_page, send_record
@@ -68,16 +69,15 @@ async def export(
     wanted = search_from(
         member_id=member.id if member else None, text=text, since=since, state=state, now=now()
     )
-    await interaction.response.defer(ephemeral=True, thinking=True)
+    await think(interaction, ephemeral=True)
     content, count, is_whole = await export_csv(
         interaction.client.studio, actor, wanted, interaction.filesize_limit
     )
     said = f"{count:,} {'job' if count == 1 else 'jobs'}, newest first."
     if not is_whole:
         said += " There are older ones, which do not fit: narrow the search."
-    await interaction.edit_original_response(
-        content=said, attachments=[discord.File(io.BytesIO(content), "atelier-log.csv")]
-    )
+    file = discord.File(io.BytesIO(content), "atelier-log.csv")
+    await replace(interaction, said, attachments=[file])
 
 
 @app_commands.context_menu(name="Show record")

@@ -6,6 +6,7 @@ import discord
 from discord import app_commands
 
 from bot.chat.actors import actor_of
+from bot.chat.answers import reply
 from bot.chat.base import Interaction
 from bot.chat.commands.imagine import choices
 from bot.messages import plain
@@ -170,9 +171,7 @@ async def _show(
     lines = [head, *(f"**{name}:** {value}" for name, value in facts.items())]
     if not changed:
         lines.append("-# Give an option to change it.")
-    await interaction.response.send_message(
-        "\n".join(lines), ephemeral=True, allowed_mentions=discord.AllowedMentions.none()
-    )
+    await reply(interaction, "\n".join(lines), ephemeral=True)
 
 
 def _server_lines(settings: GuildSettings) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What stands between asking and the queue: the consent question, the confirmation, the message."""
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import discord
 
 from bot.chat.actors import actor_of
+from bot.chat.answers import acknowledge, replace, reply, withdraw
 from bot.chat.base import EditableMessage, Interaction, PressHandler
+from bot.chat.failures import DISCORD_FAILURES
 from bot.chat.presses import Action, Press
 from bot.chat.views import result as views
 from bot.chat.views.press import PressButton
@@ -31,7 +34,7 @@ async def proceed(
     Args:
         interaction: The command, button or form.
         submission: What the studio recorded for it.
-        is_open: Whether `open_message` has answered already.
+        is_open: Whether the first message stands as "is thinking…" already.
     """
     span = (submission.jobs[0].id, submission.jobs[-1].id)
     if not submission.needs_consent and not submission.needs_confirmation:
@@ -39,12 +42,12 @@ async def proceed(
         await stand(interaction, jobs, is_open=is_open)
         return
     if is_open:
-        await withdraw_message(interaction)
+        await withdraw(interaction)
     if submission.needs_consent:
         question = consent_view(*span, answers=0)
     else:
         question = _confirmation(len(submission.jobs), *span)
-    await _reply(interaction, question, ephemeral=True)
+    await reply(interaction, question, ephemeral=True)
 
 
 async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool = False) -> None:
@@ -61,7 +64,7 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
             if is_open and job is jobs[0]:
                 message: EditableMessage = await interaction.edit_original_response(view=view)
             else:
-                message = await _reply(interaction, view)
+                message = await reply(interaction, view)
             interaction.client.messages.remember(job.id, message)
             place = Place(
                 guild_id=job.place.guild_id, channel_id=job.place.channel_id, message_id=message.id
@@ -69,33 +72,6 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
             await studio.store.jobs.set_place(job.id, place)
     finally:
         await studio.line_up(jobs)
-
-
-async def open_message(interaction: Interaction, text: str) -> None:
-    """Answer in public before slow work; `proceed` turns this message into the job's."""
-    await interaction.response.send_message(view=_note(text))
-
-
-async def withdraw_message(interaction: Interaction) -> None:
-    """Take back what `open_message` sent; what follows is for one person only."""
-    await interaction.delete_original_response()
-
-
-async def _reply(
-    interaction: Interaction, view: discord.ui.LayoutView, *, ephemeral: bool = False
-) -> EditableMessage:
-    """Answer, or follow up if the interaction is answered already; return the message."""
-    mentions = discord.AllowedMentions.none()
-    if interaction.response.is_done():
-        return await interaction.followup.send(
-            view=view, ephemeral=ephemeral, allowed_mentions=mentions, wait=True
-        )
-    sent = await interaction.response.send_message(
-        view=view, ephemeral=ephemeral, allowed_mentions=mentions
-    )
-    if isinstance(sent.resource, discord.InteractionMessage):
-        return sent.resource
-    return await interaction.original_response()
 
 
 # Consent
@@ -132,22 +108,28 @@ def consent_view(first_id: int, last_id: int, *, answers: int) -> discord.ui.Lay
 async def flip_consent(interaction: Interaction, press: Press) -> None:
     """Turn one choice on or off; nothing is recorded before Save."""
     first_id, last_id, answers, place = press.numbers
-    view = consent_view(first_id, last_id, answers=answers ^ 1 << place)
-    await interaction.response.edit_message(view=view)
+    await replace(interaction, consent_view(first_id, last_id, answers=answers ^ 1 << place))
 
 
 async def save_consent(interaction: Interaction, press: Press) -> None:
     """Record the answers and go on with what waited for them."""
     first_id, last_id, answers = press.numbers
+    await acknowledge(interaction)
     studio, actor = interaction.client.studio, await actor_of(interaction)
     given = {scope: bool(answers >> place & 1) for place, scope in enumerate(SCOPES)}
     await studio.answer_consent(actor, given, interaction.id)
+    submission = None
+    if first_id:
+        submission = studio.confirmed(await studio.held(actor, first_id, last_id))
+        if not submission.needs_confirmation:
+            # Queued before it is said: whatever cuts us off now, "Saved" comes with the pictures.
+            queued = await studio.claim(submission.jobs)
+            submission = dataclasses.replace(submission, jobs=queued)
     chosen = [label for (_, label), on in zip(CONSENT.choices, given.values(), strict=True) if on]
     saved = f"Saved: {'; '.join(chosen) or 'all three are off'}. Change it any time: `/consent`."
-    await _note_instead(interaction, saved)
-    if first_id:
-        jobs = await studio.held(actor, first_id, last_id)
-        await proceed(interaction, studio.confirmed(jobs))
+    await note_instead(interaction, saved)
+    if submission is not None:
+        await proceed(interaction, submission)
 
 
 # Confirmation of many jobs
@@ -169,30 +151,33 @@ def _confirmation(count: int, first_id: int, last_id: int) -> discord.ui.LayoutV
 
 async def confirm(interaction: Interaction, press: Press) -> None:
     """Draw the many jobs that waited for a yes."""
+    await acknowledge(interaction)
     studio = interaction.client.studio
     held = await studio.held(await actor_of(interaction), *press.numbers)
     jobs = await studio.claim(held)
-    await _note_instead(interaction, f"{len(jobs)} jobs are on their way.")
+    await note_instead(interaction, f"{len(jobs)} jobs are on their way.")
     await stand(interaction, jobs)
 
 
 async def dismiss(interaction: Interaction, press: Press) -> None:
     """Drop the many jobs that waited for a yes."""
+    await acknowledge(interaction)
     studio = interaction.client.studio
     jobs = await studio.held(await actor_of(interaction), *press.numbers)
     await studio.dismiss(jobs, "withdrawn before the start")
-    await _note_instead(interaction, "Nothing was drawn.")
+    await note_instead(interaction, "Nothing was drawn.")
 
 
-async def _note_instead(interaction: Interaction, text: str) -> None:
+async def note_instead(interaction: Interaction, text: str) -> None:
     """Replace a question by what became of it; what was decided holds even if Discord will not."""
     try:
-        await interaction.response.edit_message(view=_note(text))
-    except discord.HTTPException as missed:
+        await replace(interaction, note(text))
+    except DISCORD_FAILURES as missed:
         log.warning("answer_not_shown", extra={"cause": str(missed)})
 
 
-def _note(text: str) -> discord.ui.LayoutView:
+def note(text: str) -> discord.ui.LayoutView:
+    """Return a message that only says something."""
     view = discord.ui.LayoutView(timeout=None)
     view.add_item(discord.ui.TextDisplay(text))
     return view

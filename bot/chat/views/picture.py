@@ -6,11 +6,12 @@ from typing import Any
 import discord
 
 from bot.chat.actors import actor_of
+from bot.chat.answers import acknowledge, open_form, replace, reply
 from bot.chat.base import FormHandler, Interaction, PressHandler
 from bot.chat.delivery import Unreachable
 from bot.chat.presses import Action, Press
 from bot.chat.views import result as views
-from bot.chat.views.asking import proceed
+from bot.chat.views.asking import note_instead, proceed
 from bot.chat.views.press import Form, PressButton
 from bot.messages import mention, plain
 from bot.studio.refusals import Gone
@@ -21,14 +22,12 @@ from generation.work.requests.imagine import Imagine
 
 async def vote(interaction: Interaction, press: Press) -> None:
     """Give or take back a vote and show the new count."""
+    await acknowledge(interaction)
     studio = interaction.client.studio
     job = await studio.vote(await actor_of(interaction), press.numbers[0])
     assert interaction.message is not None  # noqa: S101  # a button stands on a message
-    await interaction.response.edit_message(
-        view=await interaction.client.messages.result_view(job),
-        attachments=interaction.message.attachments,
-        allowed_mentions=discord.AllowedMentions.none(),
-    )
+    view = await interaction.client.messages.result_view(job)
+    await replace(interaction, view, attachments=interaction.message.attachments)
 
 
 async def again(interaction: Interaction, press: Press) -> None:
@@ -69,7 +68,7 @@ async def open_remix(interaction: Interaction, press: Press) -> None:
         discord.ui.Label(text="Starting from", component=choice),
     ]
     form = Form(Press(Action.REMIX, (job.id, interaction.id)), title="Remix", fields=fields)
-    await interaction.response.send_modal(form)
+    await open_form(interaction, form)
 
 
 def _as_typed(request: Imagine) -> str:
@@ -103,9 +102,7 @@ async def details(interaction: Interaction, press: Press) -> None:
         if job.member_id == interaction.user.id:
             remix = PressButton(Press(Action.REMIX, (job.id,)), label="Remix", emoji="🎨")
             view.add_item(discord.ui.ActionRow(remix))
-    await interaction.response.send_message(
-        view=view, ephemeral=True, allowed_mentions=discord.AllowedMentions.none()
-    )
+    await reply(interaction, view, ephemeral=True)
 
 
 def _recipe(job: Job) -> str:
@@ -133,13 +130,14 @@ def _recipe(job: Job) -> str:
 
 async def cancel(interaction: Interaction, press: Press) -> None:
     """Cancel a job that waits or draws."""
+    await acknowledge(interaction)
     studio = interaction.client.studio
     job = await studio.cancel(await actor_of(interaction), press.numbers[0])
     if job.state is JobState.CANCELLED:
-        await interaction.response.edit_message(view=views.ended(job), attachments=[])
+        await interaction.client.messages.refresh(job)
         return
     view = views.placeholder(job, status="Stopping at the next step …")
-    await interaction.response.edit_message(view=view, attachments=[])
+    await replace(interaction, view, attachments=[])
 
 
 async def ask_delete(interaction: Interaction, press: Press) -> None:
@@ -157,16 +155,15 @@ async def ask_delete(interaction: Interaction, press: Press) -> None:
         style=discord.ButtonStyle.danger,
     )
     view.add_item(discord.ui.ActionRow(sure))
-    await interaction.response.send_message(view=view, ephemeral=True)
+    await reply(interaction, view, ephemeral=True)
 
 
 async def delete(interaction: Interaction, press: Press) -> None:
     """Remove pictures and files, and clear the message."""
+    await acknowledge(interaction)
     studio = interaction.client.studio
     job = await studio.delete(await actor_of(interaction), press.numbers[0])
-    view = discord.ui.LayoutView(timeout=None)
-    view.add_item(discord.ui.TextDisplay("Removed. The record of the job stays."))
-    await interaction.response.edit_message(view=view)
+    await note_instead(interaction, "Removed. The record of the job stays.")
     try:
         await interaction.client.messages.refresh(job)
     except Unreachable as gone:

@@ -11,8 +11,8 @@ from typing import Any, Self, cast
 
 import discord
 
+from bot.chat.answers import explain
 from bot.chat.base import Interaction
-from bot.chat.failures import answer
 from bot.chat.presses import PREFIX, Action, Press
 from bot.studio.refusals import Gone
 
@@ -66,7 +66,7 @@ async def guarded(interaction: discord.Interaction, handling: Awaitable[None]) -
     try:
         await handling
     except Exception as error:  # noqa: BLE001  # border: discord.py would only log it
-        await answer(interaction, error)
+        await explain(interaction, error)
 
 
 class Form(discord.ui.Modal):

@@ -9,9 +9,10 @@ from typing import Any
 import discord
 
 from bot.chat.actors import actor_of
+from bot.chat.answers import acknowledge, open_form, replace, reply, think
 from bot.chat.base import FormHandler, Interaction, PressHandler
 from bot.chat.delivery import Unreachable
-from bot.chat.failures import DISCORD_ERRORS
+from bot.chat.failures import DISCORD_FAILURES, sentence
 from bot.chat.presses import Action, Press
 from bot.chat.views.press import Form, PressButton
 from bot.chat.views.record import (
@@ -53,11 +54,7 @@ TITLES = {
 async def send_page(interaction: Interaction, search: Search) -> None:
     """Answer a command with the newest page of a search."""
     page = await find_page(interaction.client.studio, await actor_of(interaction), search, 0)
-    await interaction.response.send_message(
-        view=page_view(search, 0, page),
-        ephemeral=True,
-        allowed_mentions=discord.AllowedMentions.none(),
-    )
+    await reply(interaction, page_view(search, 0, page), ephemeral=True)
 
 
 async def turn_page(interaction: Interaction, press: Press) -> None:
@@ -65,7 +62,7 @@ async def turn_page(interaction: Interaction, press: Press) -> None:
     search, before_id = search_of(press)
     actor = await actor_of(interaction)
     page = await find_page(interaction.client.studio, actor, search, before_id)
-    await interaction.response.edit_message(view=page_view(search, before_id, page))
+    await replace(interaction, page_view(search, before_id, page))
 
 
 async def open_record(interaction: Interaction, press: Press) -> None:
@@ -78,7 +75,7 @@ async def send_record(interaction: Interaction, job_id: int) -> None:
     studio = interaction.client.studio
     record = await read_record(studio, await actor_of(interaction), job_id)
     # Sending up to eight pictures may take longer than the three seconds an answer may.
-    await interaction.response.defer(ephemeral=True, thinking=True)
+    await think(interaction, ephemeral=True)
     await _show_record(interaction, studio, record)
 
 
@@ -90,11 +87,7 @@ async def _show_record(interaction: Interaction, studio: Studio, record: Record)
             attached.append(image)
     whole = io.BytesIO(record.to_json().encode())
     files.append(discord.File(whole, json_name(record.job)))
-    await interaction.edit_original_response(
-        view=record_view(record, attached),
-        attachments=files,
-        allowed_mentions=discord.AllowedMentions.none(),
-    )
+    await replace(interaction, record_view(record, attached), attachments=files)
 
 
 async def _content(studio: Studio, image: Image) -> bytes | None:
@@ -134,15 +127,15 @@ async def send_form(interaction: Interaction, action: Action, job_id: int) -> No
         title=TITLES[action],
         fields=[discord.ui.Label(text="Reason", component=reason)],
     )
-    await interaction.response.send_modal(form)
+    await open_form(interaction, form)
 
 
 async def act(interaction: Interaction, press: Press, values: Mapping[str, str]) -> None:
     """Do what the form is for, show it everywhere, and confirm it with its audit number."""
+    await acknowledge(interaction)
     studio, actor = interaction.client.studio, await actor_of(interaction)
     job_id, reason = press.numbers[0], _reason(values)
     entries = await _do(studio, actor, press.action, job_id, reason)
-    await interaction.response.defer()
     job = await studio.job(job_id)
     (text,) = action_lines(entries, MAX_REASON)
     said = [f"{DONE[entries[0].kind]}. Audit {numbers_of(entries)}."]
@@ -152,9 +145,7 @@ async def act(interaction: Interaction, press: Press, values: Mapping[str, str])
         interaction, job, f"{text}\n-# Job {job.id}, asked for by {mention(job.member_id)}"
     )
     await _show_record(interaction, studio, await read_record(studio, actor, job_id))
-    await interaction.followup.send(
-        " ".join(said), ephemeral=True, allowed_mentions=discord.AllowedMentions.none()
-    )
+    await reply(interaction, " ".join(said), ephemeral=True)
 
 
 async def _do(
@@ -179,8 +170,8 @@ async def _refresh(interaction: Interaction, job: Job) -> list[str]:
         await interaction.client.messages.refresh(job)
     except Unreachable:
         return ["Its message is gone or out of my reach."]
-    except discord.HTTPException as failure:
-        log.warning("message_not_refreshed", extra={"job_id": job.id, "status": failure.status})
+    except DISCORD_FAILURES as failure:
+        log.warning("message_not_refreshed", extra={"job_id": job.id, "cause": str(failure)})
         return [
             "But Discord would not let me change its message just now: please delete it by hand, "
             "or undo this and try again."
@@ -190,17 +181,16 @@ async def _refresh(interaction: Interaction, job: Job) -> list[str]:
 
 async def send_report(interaction: Interaction, press: Press, values: Mapping[str, str]) -> None:
     """Record a member's report and tell the moderators."""
+    await think(interaction, ephemeral=True)
     studio, actor = interaction.client.studio, await actor_of(interaction)
     reason = _reason(values)
     job = await studio.oversight.report(actor, press.numbers[0], reason)
-    await interaction.response.send_message(
-        "Thank you. The moderators can see your report.", ephemeral=True
-    )
     text = (
         f"🚩 **Report** of job {job.id}, asked for by {mention(job.member_id)}\n"
         f"By {mention(actor.member_id)}: {plain(reason, MAX_REASON)}"
     )
     await announce(interaction, job, text)
+    await replace(interaction, "Thank you. The moderators can see your report.")
 
 
 # Telling
@@ -224,12 +214,12 @@ async def announce(interaction: Interaction, job: Job, text: str) -> list[str]:
     )
     try:
         await channel.send(view=view, allowed_mentions=discord.AllowedMentions.none())
-    except discord.HTTPException as failure:
+    except DISCORD_FAILURES as failure:
         log.warning(
             "log_channel_unreachable",
-            extra={"channel_id": guild.log_channel_id, "code": failure.code},
+            extra={"channel_id": guild.log_channel_id, "cause": str(failure)},
         )
-        why = DISCORD_ERRORS.get(failure.code, "Discord would not take it.")
+        why = sentence(failure) or "Discord would not take it."
         return [f"I could not post this in <#{guild.log_channel_id}>: {why}"]
     return []
 

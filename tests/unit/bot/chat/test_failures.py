@@ -4,12 +4,13 @@ import sqlite3
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import discord
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat.failures import DISCORD_ERRORS, sentence
+from bot.chat.failures import DISCORD_ERRORS, DISCORD_FAILURES, sentence
 from bot.grammar.prompts import PromptError, parse_jobs
 from bot.studio.refusals import Gone, NotYours, Refused
 from generation.work.errors import ImageRefused, InvalidRequest, OutOfMemory, UnknownCheckpoint
@@ -37,6 +38,10 @@ def http_error(status: int, code: int = 0) -> discord.HTTPException:
         discord.app_commands.CheckFailure(),
         http_error(429),
         http_error(503),
+        aiohttp.ServerDisconnectedError(),
+        aiohttp.ClientConnectionResetError(),
+        TimeoutError(),
+        ConnectionResetError(),
         *(http_error(403, code) for code in DISCORD_ERRORS),
     ],
 )
@@ -53,6 +58,13 @@ def test_what_a_person_can_act_on_is_one_sentence_for_them(error: Exception) -> 
 )
 def test_what_only_the_operator_can_fix_has_no_sentence(error: Exception) -> None:
     assert sentence(error) is None
+
+
+@pytest.mark.parametrize(
+    "error", [http_error(400), aiohttp.ServerDisconnectedError(), TimeoutError(), OSError()]
+)
+def test_every_way_a_request_to_discord_can_fail_is_in_one_place(error: Exception) -> None:
+    assert isinstance(error, DISCORD_FAILURES)
 
 
 def test_a_mistake_in_a_prompt_is_pointed_at() -> None:

@@ -1,0 +1,150 @@
+"""The one answer to an interaction: given within three seconds, and known to have been given.
+
+Discord takes one answer. Where its word of that gets lost (a 5xx after the effect, a connection
+that is cut), the answer is sent again, and "already acknowledged" then says that it had arrived: go
+on. Whoever changes the record acknowledges first and acts then, so that nothing is done of which the
+person is told that it failed.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import aiohttp
+import discord
+
+from bot.chat.base import EditableMessage
+from bot.chat.failures import DISCORD_FAILURES, sentence
+
+log = logging.getLogger(__name__)
+
+ALREADY_ANSWERED = 40060
+TOO_LATE = (
+    10062  # the interaction is not known any more: its three seconds, or 15 minutes, are over
+)
+ANSWERED = "answered"  # in `interaction.extras`, where discord.py itself does not know it
+
+Given = TypeVar("Given")
+
+
+def is_answered(interaction: discord.Interaction[Any]) -> bool:
+    """Return whether Discord has taken an answer to this interaction."""
+    return interaction.response.is_done() or ANSWERED in interaction.extras
+
+
+async def acknowledge(interaction: discord.Interaction[Any]) -> None:
+    """Answer a button or a form without changing anything that is seen."""
+    await _first(interaction, interaction.response.defer)
+
+
+async def think(interaction: discord.Interaction[Any], *, ephemeral: bool) -> None:
+    """Answer with "is thinking…", to be replaced; Discord itself ends it after 15 minutes."""
+    await _first(
+        interaction, lambda: interaction.response.defer(ephemeral=ephemeral, thinking=True)
+    )
+
+
+async def open_form(interaction: discord.Interaction[Any], form: discord.ui.Modal) -> None:
+    """Answer with a form."""
+    await _first(interaction, lambda: interaction.response.send_modal(form))
+
+
+async def reply(
+    interaction: discord.Interaction[Any],
+    content: str | discord.ui.LayoutView,
+    *,
+    ephemeral: bool = False,
+) -> EditableMessage:
+    """Answer, or follow up if the interaction is answered already; return the message."""
+    shown: dict[str, Any] = {
+        "view" if isinstance(content, discord.ui.LayoutView) else "content": content,
+        "ephemeral": ephemeral,
+        "allowed_mentions": discord.AllowedMentions.none(),
+    }
+    if is_answered(interaction):
+        return await interaction.followup.send(**shown, wait=True)
+    sent = await _first(interaction, lambda: interaction.response.send_message(**shown))
+    if sent is not None and isinstance(sent.resource, discord.InteractionMessage):
+        return sent.resource
+    return await interaction.original_response()
+
+
+async def replace(
+    interaction: discord.Interaction[Any],
+    content: str | discord.ui.LayoutView,
+    **kept: Any,
+) -> None:
+    """Replace what the interaction stands for: the button's message, or one's own answer.
+
+    Args:
+        interaction: Of a button, or answered already.
+        content: To be shown.
+        kept: Attachments, where they change or must stay.
+    """
+    shown: dict[str, Any] = {
+        "view" if isinstance(content, discord.ui.LayoutView) else "content": content,
+        "allowed_mentions": discord.AllowedMentions.none(),
+        **kept,
+    }
+    if is_answered(interaction):
+        await interaction.edit_original_response(**shown)
+    else:
+        await _first(interaction, lambda: interaction.response.edit_message(**shown))
+
+
+async def withdraw(interaction: discord.Interaction[Any]) -> None:
+    """Take back a public "is thinking…", since what follows is for one person only.
+
+    It is completed first: until then Discord takes a follow-up for its edit, public as it is.
+    """
+    try:
+        await interaction.edit_original_response(content="Nothing is drawn yet.")
+        await interaction.delete_original_response()
+    except DISCORD_FAILURES as missed:
+        log.warning("answer_not_withdrawn", extra={"cause": str(missed)})
+
+
+async def explain(interaction: discord.Interaction[Any], error: BaseException) -> None:
+    """Tell the person who acted what went wrong, and the log what the operator needs.
+
+    Args:
+        interaction: Not necessarily answered yet.
+        error: What was raised; discord.py's wrapper is opened.
+    """
+    if isinstance(error, discord.app_commands.CommandInvokeError):
+        error = error.original
+    if isinstance(error, discord.HTTPException) and error.code == TOO_LATE:
+        log.warning("answered_too_late", extra={"interaction_id": interaction.id})
+        return  # Discord has told them that I did not respond
+    text = sentence(error)
+    if text is None:
+        reference = f"{interaction.id % 10**8:08d}"
+        log.error("interaction_failed", exc_info=error, extra={"reference": reference})
+        text = (
+            f"Something went wrong on my side; the operator can find it as **{reference}** "
+            "in the log. Nothing of yours was lost."
+        )
+    try:
+        await reply(interaction, text, ephemeral=True)
+    except DISCORD_FAILURES as unreachable:
+        # The token may be dead (3 s, 15 min): then there is nobody left to tell.
+        log.warning("answer_not_delivered", extra={"cause": str(unreachable)})
+
+
+async def _first(
+    interaction: discord.Interaction[Any], send: Callable[[], Awaitable[Given]]
+) -> Given | None:
+    """Send the first answer; return None where it turned out to have arrived before."""
+    for is_last_try in (False, True):
+        try:
+            return await send()
+        except discord.HTTPException as refused:
+            if refused.code != ALREADY_ANSWERED:
+                raise
+            log.info("answered_before", extra={"interaction_id": interaction.id})
+            break
+        except aiohttp.ClientError:
+            if is_last_try:
+                raise
+    interaction.extras[ANSWERED] = True
+    return None
