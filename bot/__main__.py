@@ -1,10 +1,14 @@
 """The command line: from arguments to a subcommand of `bot.terminal`, from errors to exit codes."""
 
+import codecs
+import contextlib
 import importlib.metadata
+import io
 import logging
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -62,6 +66,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; a border where every exception becomes a sentence and an exit code."""
+    _open_streams()
     try:
         atelier()
     except Stop as stop:
@@ -77,8 +82,13 @@ def main() -> None:
         _end(str(error), ExitCode.USAGE)
     except PromptError as error:
         _end("\n".join(filter(None, [error.message, error.pointer()])), ExitCode.USAGE)
-    except (GenerationError, StorageError, OSError) as error:
+    except (GenerationError, StorageError) as error:
         _end(str(error), ExitCode.UNABLE)
+    except OSError as error:
+        _end(
+            ": ".join(str(part) for part in (error.filename, error.strerror) if part),
+            ExitCode.UNABLE,
+        )
     except KeyboardInterrupt:
         _end("stopped", ExitCode.UNABLE)
     except Exception:
@@ -86,8 +96,31 @@ def main() -> None:
         _end("this is a bug; please report it with the lines above", ExitCode.UNABLE)
 
 
-def _end(message: str, code: ExitCode) -> None:
-    print(f"atelier: {message}", file=sys.stderr)
+def _open_streams() -> None:
+    """Have three open streams that take any text.
+
+    One that was closed (`>&-`) would lend its number to the next file that is opened, the record
+    for example. Names of files may hold bytes that are no text, prompts letters that a terminal
+    lacks; neither ends a command.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            while os.open(os.devnull, os.O_RDWR) < number:
+                pass
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            is_utf_8 = codecs.lookup(stream.encoding).name == "utf-8"
+            stream.reconfigure(errors="surrogateescape" if is_utf_8 else "backslashreplace")
+
+
+def _end(message: str, code: ExitCode) -> NoReturn:
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk or a closed pipe: Python would try again, and fail, at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"atelier: {message}", file=sys.stderr)
     sys.exit(code)
 
 

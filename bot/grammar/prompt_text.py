@@ -7,10 +7,20 @@ from collections.abc import Sequence
 from generation.work.requests.imagine import MAX_PROMPT_LENGTH
 
 MAX_TYPED_LENGTH = 20_000  # longer input is refused unread
-MAX_MARKS = 2  # combining marks on one letter; Vietnamese needs two, "zalgo" stacks dozens
+# Combining marks on one letter; Vietnamese needs two, "zalgo" stacks dozens.
+MAX_MARKS = 2
+MAX_SCRIPT_MARKS = 4  # that belong to one script: Burmese needs three, Hebrew with vowels four
 WINDOW = 60  # characters of context in PromptError.pointer
 
 _ZERO_WIDTH_JOINER = "\u200d"
+_ZERO_WIDTH_NON_JOINER = "\u200c"
+_VIRAMA = 9  # the combining class of the sign that kills a vowel, behind which a joiner is spelling
+# Arabic to Sinhala, Burmese, Khmer and Mongolian: there a joiner or a non-joiner is spelling.
+_JOINING = ((0x0600, 0x0DFF), (0x1000, 0x109F), (0x1780, 0x18AF))
+# Marks that any script may use, and Cyrillic's; the others each belong to one script.
+_GENERAL_MARKS = (
+    (0x0300, 0x0489), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE00, 0xFE2F),
+)  # fmt: skip
 _EMOJI_STYLE = "\ufe0f"  # variation selector 16
 _GRAPHEME_JOINER = "\u034f"
 # Letters and symbols by category, but blank on the screen.
@@ -140,27 +150,29 @@ def _too_long(typed: str, position: int) -> PromptError:
 def clean(source: Marked) -> Marked:
     """Return `source` without what cannot be seen; applied twice it changes nothing more.
 
-    Control, format, zero-width and bidirectional characters go (a joiner inside an emoji stays),
-    combining marks stop at `MAX_MARKS` a letter, white space becomes single spaces.
+    Control, format, zero-width and bidirectional characters go (a joiner stays inside an emoji and
+    where it is spelling), combining marks stop at `MAX_MARKS` a letter, or at `MAX_SCRIPT_MARKS`,
+    white space becomes single spaces.
     """
     text = source.text
     if text.isascii() and text.isprintable() and "  " not in text and text == text.strip():
         return source
     kept: list[int] = []
     letters: list[str] = []
-    marks = MAX_MARKS  # none at the start of a word: they would have no letter to stand on
+    # None at the start of a word: they would have no letter to stand on.
+    marks = MAX_SCRIPT_MARKS
     for index, letter in enumerate(text):
         replacement = _visible(letter)
-        if letter == _ZERO_WIDTH_JOINER:
+        if letter in {_ZERO_WIDTH_JOINER, _ZERO_WIDTH_NON_JOINER}:
             before, after = "".join(letters[-1:]), text[index + 1 : index + 2]
-            joins = before == _EMOJI_STYLE or _is_pictorial(before)
-            replacement = letter if joins and _is_pictorial(after) else ""
+            replacement = letter if _is_needed(letter, before, after) else ""
         if replacement == "" or (replacement == " " and (not letters or letters[-1] == " ")):
             continue
         if replacement == " ":
-            marks = MAX_MARKS
+            marks = MAX_SCRIPT_MARKS
         elif _is_mark(replacement):
-            if marks >= MAX_MARKS:
+            is_general = _is_within(replacement, _GENERAL_MARKS)
+            if marks >= (MAX_MARKS if is_general else MAX_SCRIPT_MARKS):
                 continue
             marks += 1
         else:
@@ -192,6 +204,26 @@ def _visible(letter: str) -> str:
 def _is_mark(letter: str) -> bool:
     """Whether it is drawn on top of the letter before it."""
     return unicodedata.category(letter) in {"Mn", "Me"}
+
+
+def _is_within(letter: str, ranges: Sequence[tuple[int, int]]) -> bool:
+    return any(first <= ord(letter) <= last for first, last in ranges)
+
+
+def _is_needed(joiner: str, before: str, after: str) -> bool:
+    """Whether a joiner or a non-joiner holds an emoji together, or is how a word is spelt."""
+    if joiner == _ZERO_WIDTH_JOINER and (before == _EMOJI_STYLE or _is_pictorial(before)):
+        return _is_pictorial(after)
+    if (
+        not before
+        or not _is_within(before, _JOINING)
+        or unicodedata.category(before)[0] not in "LM"
+    ):
+        return False
+    is_letter = (
+        bool(after) and _is_within(after, _JOINING) and unicodedata.category(after)[0] == "L"
+    )
+    return is_letter or unicodedata.combining(before) == _VIRAMA
 
 
 def _is_pictorial(letter: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bot.studio.drawing import Ended, Rendered, draw, interrupted
 from bot.studio.screen import Screen
+from bot.studio.seat import clear_abandoned, is_of_terminal
 from generation.engine.supervisor import Outside, Supervisor
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import GenerationError
@@ -61,15 +62,21 @@ class Dispatcher:
 
     async def recover(self) -> None:
         """Take up what an earlier life of the bot left behind."""
-        for job in await self._store.jobs.in_states({JobState.RUNNING}):
+        await clear_abandoned(self._store)
+        for job in await self._left({JobState.RUNNING}):
             again = await interrupted(self._store, job)
             log.info("job_interrupted", extra={"job_id": job.id, "state": again.state.value})
             if again.state.is_final:
                 self._in_background(self._screen.show_ended(again))
-        for job in await self._store.jobs.in_states({JobState.QUEUED}):
+        for job in await self._left({JobState.QUEUED}):
             await self.push(job)
-        for job in await self._store.jobs.in_states({JobState.RENDERED}):
+        for job in await self._left({JobState.RENDERED}):
             self._in_background(self._screen.post(job))
+
+    async def _left(self, states: set[JobState]) -> list[Job]:
+        """Return the jobs in these states that are the bot's to take up."""
+        jobs = await self._store.jobs.in_states(states)
+        return [job for job in jobs if not is_of_terminal(job)]
 
     async def push(self, job: Job) -> None:
         """Put a queued job in line."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.terminal.files import write_whole
 from generation.learning.dataset.captioned import Consented, write_consents
 from generation.work.requests.imagine import Imagine
 from storage.errors import StorageError
@@ -16,7 +17,9 @@ from storage.training_set import ConsentedPicture, consented_pictures
 
 logger = logging.getLogger(__name__)
 
-OURS = re.compile(r"\.?image-\d+\.(png|txt)(\.partial)?")  # also what a kill left unfinished
+OURS = re.compile(
+    r"\.?image-\d+\.(png|txt)((\.\d+)?\.partial)?"
+)  # also what a kill left unfinished
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,4 @@ def _write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all; one that is the same already stays untouched."""
     if path.exists() and path.read_bytes() == content:
         return
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    write_whole(path, content)

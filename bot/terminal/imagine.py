@@ -1,15 +1,16 @@
 """`atelier imagine`: draw from the terminal, by the same way and into the same record as the bot."""
 
 import asyncio
+import dataclasses
 import json
-import re
+import os
 import secrets
 import sys
+import unicodedata
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import PIL.Image
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -25,26 +26,27 @@ from bot.grammar.prompts import (
 from bot.models import checkpoints
 from bot.settings import Settings
 from bot.studio.drawing import Ended, Rendered, draw, now
-from bot.terminal.session import STATUS, open_record, open_worker, settings_of
+from bot.studio.seat import NOBODY, TERMINAL, cancel, clear_abandoned, seat
+from bot.terminal.files import make_folder, write_whole
+from bot.terminal.session import STATUS, attended, open_record, open_worker, settings_of, whole
+from bot.terminal.sheet import check_sheet, check_sizes, save_sheet
 from generation.engine.supervisor import Supervisor
-from generation.judging import contact_sheet
 from generation.judging.safety.decode import decode_upload
+from generation.work import border
 from generation.work.inputs import Input, Role
-from generation.work.jobs import Image, Job, JobState, Place
+from generation.work.jobs import Image, Job, JobState
 from generation.work.prices import price
 from generation.work.requests.imagine import MAX_IMAGES, MAX_SEED
 from generation.work.results import StepDone
 from storage.settings import GuildSettings
 from storage.store import Store
 
-NOBODY = 0  # the member id of whoever sits at the terminal
 USUAL_IMAGES = GuildSettings().images_per_job  # as on a server that did not choose
 IMAGES_HELP = (
     f"Pictures a job. Fewer than {USUAL_IMAGES} without --seed are the best of {USUAL_IMAGES},"
     " where the model has a scorer."
 )
-SHEET_COLUMNS = 8
-TERMINAL = Place(guild_id=None, channel_id=0)
+MAX_NAME_BYTES = 60
 
 
 def imagine(
@@ -79,16 +81,31 @@ def imagine(
     settings = settings_of(context, log_level="ERROR")
     flags = {"style": style, "model": model, "seed": seed, "no": negative}
     given = [f"--{flag} {value}" for flag, value in flags.items() if value is not None]
-    typed = _typed(prompt, file)
-    parsed = [job for line in typed for job in parse_jobs(" ".join([line, *given]))]
+    typed = [whole(" ".join([line, *given])) for line in _typed(prompt, file)]
+    parsed = [job for text in typed for job in parse_jobs(text)]
     if any(each.image_urls for each in parsed):
         raise Stop("links are opened in Discord only; give a picture with --image FILE")
     _confirm(len(parsed), is_agreed=yes)
     upload = _read_upload(image, settings.max_upload_bytes) if image else None
-    out.mkdir(parents=True, exist_ok=True)
-    drawn = asyncio.run(_imagine(settings, parsed, images, upload, out, as_json=as_json))
+    make_folder(out, "--out")
     if sheet is not None:
-        _save_sheet(drawn, sheet)
+        check_sheet(sheet)
+    order = _Asked(parsed, images, upload, out, has_sheet=sheet is not None, as_json=as_json)
+    drawn = attended(_imagine(settings, order))
+    if sheet is not None:
+        save_sheet(drawn, sheet)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the arguments ask for, read and checked."""
+
+    parsed: Sequence[ParsedPrompt]
+    num_images: int
+    upload: bytes | None
+    out: Path
+    has_sheet: bool
+    as_json: bool
 
 
 def _typed(prompt: str, file: Path | None) -> list[str]:
@@ -97,23 +114,10 @@ def _typed(prompt: str, file: Path | None) -> list[str]:
         return [prompt]
     if prompt:
         raise Stop("give either PROMPT or --file, not both")
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in border.text_of(file).split("\n")]
     if found := [line for line in lines if line and not line.startswith("#")]:
         return found
     raise Stop(f"{file} holds no prompt; write one a line")
-
-
-def _save_sheet(drawn: Sequence[tuple[Job, Path]], sheet: Path) -> None:
-    pictures, labels = [], []
-    for job, path in drawn:
-        with PIL.Image.open(path) as opened:
-            pictures.append(opened.convert("RGB"))
-        labels.append(", ".join(filter(None, [job.request.prompt, job.request.style])))
-    if len({picture.size for picture in pictures}) > 1:
-        raise Stop("the pictures differ in size, so there is no sheet of them")
-    columns = min(len(pictures), SHEET_COLUMNS if len(pictures) <= 64 else 2 * SHEET_COLUMNS)
-    sheet.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet.grid(pictures, labels, columns).save(sheet, optimize=True)
 
 
 def _confirm(jobs: int, *, is_agreed: bool) -> None:
@@ -126,45 +130,42 @@ def _confirm(jobs: int, *, is_agreed: bool) -> None:
 
 
 def _read_upload(path: Path, max_bytes: int) -> bytes:
-    if path.stat().st_size > max_bytes:
+    with path.open("rb") as file:
+        content = file.read(max_bytes + 1)  # a device or a pipe does not say how much it holds
+    if len(content) > max_bytes:
         raise Stop(f"{path} is larger than max_upload_bytes, {max_bytes:,}")
-    return path.read_bytes()
+    return content
 
 
-async def _imagine(
-    settings: Settings,
-    parsed: Sequence[ParsedPrompt],
-    num_images: int,
-    upload: bytes | None,
-    out: Path,
-    *,
-    as_json: bool,
-) -> list[tuple[Job, Path]]:
+async def _imagine(settings: Settings, asked: _Asked) -> list[tuple[Job, Path]]:
     drawn = []
     async with open_record(settings) as store:
         init_image = None
-        if upload is not None:
-            decoded = await decode_upload(upload)
+        if asked.upload is not None:
+            decoded = await decode_upload(asked.upload)
             sha256 = await asyncio.to_thread(store.files.write, decoded.png)
             init_image = Input(Role.START, sha256)
-        resolved = _resolve(settings, parsed, num_images, init_image)
+        resolved = _resolve(settings, asked.parsed, asked.num_images, init_image)
+        if asked.has_sheet:
+            check_sizes([(each.request.width, each.request.height) for each in resolved])
         said: set[str] = set()
         for each in resolved:
             _say(each.notes, said)
-        jobs = [
-            await _record(store, one.typed, each)
-            for one, each in zip(parsed, resolved, strict=True)
-        ]
-        first = checkpoints(settings)[jobs[0].request.model]
-        async with open_worker(settings, first) as supervisor:
-            try:
-                async for job, image in _draw_all(store, supervisor, jobs, said):
-                    path = await asyncio.to_thread(_save, store, job, image, out)
-                    line = json.dumps(_fields(path, image)) if as_json else str(path)
-                    typer.echo(line)
-                    drawn.append((job, path))
-            finally:
-                await _cancel_rest(store, jobs)
+        first = checkpoints(settings)[resolved[0].request.model]
+        await clear_abandoned(store)
+        jobs: list[Job] = []
+        with seat(settings.data_dir):
+            async with open_worker(settings, first) as supervisor:
+                try:
+                    for one, each in zip(asked.parsed, resolved, strict=True):
+                        jobs.append(await _record(store, one.typed, each))
+                    async for job, image in _draw_all(store, supervisor, jobs, said):
+                        path = await asyncio.to_thread(_save, store, job, image, asked.out)
+                        line = json.dumps(_fields(path, image)) if asked.as_json else str(path)
+                        typer.echo(line)
+                        drawn.append((job, path))
+                finally:
+                    await cancel(store, [job.id for job in jobs])
     return drawn
 
 
@@ -253,26 +254,25 @@ async def _show(store: Store, job: Job) -> Job:
     return await store.jobs.move(job.id, expected=JobState.RENDERED, to=JobState.POSTED, now=now())
 
 
-async def _cancel_rest(store: Store, jobs: Sequence[Job]) -> None:
-    """Leave nothing behind that the bot would take up at its next start."""
-    for job in jobs:
-        fresh = await store.jobs.get(job.id)
-        if not fresh.state.is_final and fresh.state is not JobState.RENDERED:
-            await store.jobs.move(
-                job.id,
-                expected=fresh.state,
-                to=JobState.CANCELLED,
-                now=now(),
-                reason="stopped at the terminal",
-            )
-
-
 def _save(store: Store, job: Job, image: Image, out: Path) -> Path:
     """Copy a recorded picture to the folder, under a name that no other picture has."""
-    words = re.sub(r"[^a-z0-9]+", "-", job.request.prompt.lower()).strip("-")[:40] or "picture"
-    path = out / f"{words}-{image.seed}-{image.sha256[:8]}.png"
-    path.write_bytes(store.files.read(image.sha256))
+    path = out / f"{_words(job.request.prompt)}-{image.seed}-{image.sha256[:8]}.png"
+    write_whole(path, store.files.read(image.sha256))
     return path
+
+
+def _words(prompt: str) -> str:
+    """Return a prompt, in any script, as the beginning of a file's name."""
+    kept = (
+        letter if letter.isalnum() or unicodedata.category(letter)[0] == "M" else " "
+        for letter in prompt.lower()
+    )
+    words = "-".join("".join(kept).split())
+    try:
+        cut = os.fsencode(words)[:MAX_NAME_BYTES]
+    except UnicodeEncodeError:  # a system whose file names know no other script
+        return "picture"
+    return cut.decode(sys.getfilesystemencoding(), errors="ignore").strip("-") or "picture"
 
 
 def _fields(path: Path, image: Image) -> dict[str, object]:

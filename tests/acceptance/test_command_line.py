@@ -5,8 +5,10 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -189,16 +191,74 @@ def test_permutations_draw_every_job_and_many_are_asked_about(terminal: Terminal
         (["a fox", "--images", "99"], "--images"),
         (["a fox", "--nonsense"], "--nonsense"),
         (["a fox", "--file", "text.png"], "not both"),
+        (["--file", "latin-1.txt"], "latin-1.txt is not UTF-8 (line 2)"),
+        (["a {fox --ar 1:2, owl}", "--sheet", "s.png"], "differ in size"),
+        (["a fox", "--sheet", "s"], "end its name in .png"),
+        (["a fox", "--out", "text.png"], "is a file, not a folder"),
     ],
 )
 def test_wrong_input_is_one_clear_answer(
     terminal: Terminal, arguments: list[str], said: str
 ) -> None:
     (terminal.folder / "text.png").write_text("no picture")
+    (terminal.folder / "latin-1.txt").write_bytes("a fox\nein Füchslein".encode("latin-1"))
     done = terminal.atelier("imagine", *arguments, code=2)
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not done.stdout
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_drawing_that_is_stopped_leaves_no_job_that_a_bot_would_take_up(
+    terminal: Terminal, name: str
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bot", "imagine", "a fox --r 40", "--images", "8", "--yes"],
+        cwd=terminal.folder,
+        env=terminal.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as drawing:
+        assert drawing.stdout is not None
+        drawing.stdout.readline()  # the first picture
+        drawing.send_signal(getattr(signal, name))
+        _, said = drawing.communicate(timeout=60)
+    assert drawing.returncode == 3
+    assert "atelier: stopped" in said
+    rows = terminal.atelier("log", "--format", "csv", "--limit", "99").stdout
+    states = Counter(row["state"] for row in csv.DictReader(io.StringIO(rows)))
+    assert states.keys() <= {"posted", "cancelled"}
+    assert states["cancelled"] > 20
+
+
+def test_a_closed_standard_output_is_no_fault(terminal: Terminal) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m bot log --format csv >&-"],
+        cwd=terminal.folder,
+        env=terminal.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_any_script_comes_out_as_it_was_typed(terminal: Terminal) -> None:
+    prompts = [
+        "白い猫が窓辺で眠る",
+        "می‌خواهم یک روباه",
+        "လှသို့မြန်မာ",
+        "हिन्दी लोमड़ी",
+        "🦊 ein Füchslein",
+    ]
+    (terminal.folder / "prompts.txt").write_text("\n".join(prompts), encoding="utf-8")
+    terminal.imagine("--file", "prompts.txt")
+    rows = terminal.atelier("log", "--format", "csv").stdout
+    assert [row["prompt"] for row in csv.DictReader(io.StringIO(rows))] == prompts[::-1]
+    lines = terminal.atelier("log", "--format", "jsonl").stdout.splitlines()
+    assert [json.loads(line)["job"]["typed"] for line in lines] == prompts[::-1]
+    assert "白い猫が窓辺で眠る" in terminal.atelier("log").stdout
 
 
 def test_the_log_is_a_table_json_lines_or_csv(terminal: Terminal) -> None:

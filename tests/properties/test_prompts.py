@@ -26,6 +26,10 @@ PIECES = """:: : -- - — – { } , \\ \\, \\{ a fox 2 -.5 --ar --no --tile ::3 
     \u0301 \u0301\u0323\u0300 \u200d \u200b \u202e \ufe0f \U0001f3fd \u2800 \U000e0061 {--tile,}"""
 FRAGMENTS = st.sampled_from(
     [
+        "می\u200cخ",
+        "\u200c",
+        "न\u094d\u200d",
+        "\u05b8\u05bc\u05c1",
         "/imagine ",
         "prompt: ",
         "—ar",

@@ -1,7 +1,10 @@
 """What the terminal computes and what the documentation promises about permissions."""
 
+import datetime as dt
 import io
 import math
+import os
+import resource
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,8 +17,18 @@ from PIL import Image
 from rich.console import Console
 
 from bot.chat.permissions import REASONS, REQUIRED, invite_link, missing
+from bot.exits import ExitCode, Stop
+from bot.grammar.prompts import parse, resolve
+from bot.studio.seat import NOBODY, TERMINAL, clear_abandoned, seat
+from bot.terminal.files import make_folder, write_whole
+from bot.terminal.imagine import _words
 from bot.terminal.log import _printable
 from bot.terminal.reproduce import distance
+from bot.terminal.session import whole
+from bot.terminal.sheet import check_sheet, check_sizes
+from generation.work.checkpoints import PATTERN
+from generation.work.jobs import JobState
+from storage.store import Store
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,6 +70,109 @@ def test_prompts_cannot_speak_rich_markup() -> None:
     console.print(_printable("[bold red]fox[/] \x1b[31m"))
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == "[bold red]fox[/]  [31m\n"
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("a fox", "a fox"),
+        ("白い猫 🦊", "白い猫 🦊"),
+        ("a fox\udcff", "a fox\ufffd"),
+        ("白".encode().decode("ascii", "surrogateescape"), "白"),  # under LC_ALL=C
+    ],
+)
+def test_an_argument_is_text_whatever_the_locale_makes_of_it(argument: str, said: str) -> None:
+    assert whole(argument) == said
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("A red apple!", "a-red-apple"),
+        ("白い猫が窓辺で眠る", "白い猫が窓辺で眠る"),
+        ("हिन्दी में लोमड़ी", "हिन्दी-में-लोमड़ी"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("🦊", "picture"),
+        ("x" * 500, "x" * 60),
+        ("猫" * 500, "猫" * 20),
+    ],
+)
+def test_a_picture_is_named_after_its_prompt_in_any_script(prompt: str, words: str) -> None:
+    assert _words(prompt) == words
+
+
+@given(st.text(max_size=200))
+def test_a_name_made_of_any_prompt_is_one_short_part_of_a_path(prompt: str) -> None:
+    words = _words(prompt)
+    assert 0 < len(os.fsencode(words)) <= 60
+    assert Path(words).name == words
+    assert not words.startswith(".")
+
+
+def test_a_file_that_does_not_fit_on_the_disk_is_not_there_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "fox.png"
+    path.write_bytes(b"before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, hard))  # as if no more room were left
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write_whole(path, bytes(2_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [each.name for each in tmp_path.iterdir()] == ["fox.png"]
+    assert path.read_bytes() == b"before"
+    write_whole(path, bytes(2_000))
+    assert path.read_bytes() == bytes(2_000)
+
+
+@pytest.mark.parametrize("name", ["sheet", "sheet.xyz", "sheet.pyz", ".png", "sheet.hdf5", ""])
+def test_a_sheet_that_could_not_be_saved_is_refused_before_anything_is_drawn(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(Stop, match="--sheet") as stop:
+        check_sheet(tmp_path / name)
+    assert stop.value.code is ExitCode.USAGE
+
+
+@pytest.mark.parametrize("name", ["sheet.png", "a/b/sheet.JPG", "sheet.webp", "名.png"])
+def test_a_sheet_may_be_of_any_kind_that_can_be_written(tmp_path: Path, name: str) -> None:
+    check_sheet(tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+def test_pictures_of_two_sizes_are_refused_a_sheet_before_anything_is_drawn() -> None:
+    check_sizes([(1, 2), (1, 2)])
+    with pytest.raises(Stop, match="differ in size"):
+        check_sizes([(1, 2), (2, 1)])
+
+
+def test_a_folder_that_is_a_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    with pytest.raises(Stop, match="is a file, not a folder"):
+        make_folder(tmp_path / "x", "--out")
+
+
+async def test_what_a_killed_terminal_left_is_cancelled_and_what_a_living_one_draws_is_not(
+    tmp_path: Path,
+) -> None:
+    store = await Store.open(tmp_path)
+    try:
+        job = await store.jobs.add(
+            member_id=NOBODY,
+            place=TERMINAL,
+            typed="a fox",
+            request=resolve(parse("a fox"), checkpoint=PATTERN, seed=1, num_images=1).request,
+            cost_s=1.0,
+            now=dt.datetime.now(dt.UTC),
+        )
+        with seat(tmp_path), seat(tmp_path):
+            await clear_abandoned(store)
+            assert (await store.jobs.get(job.id)).state is JobState.QUEUED
+        await clear_abandoned(store)
+        assert (await store.jobs.get(job.id)).state is JobState.CANCELLED
+        await clear_abandoned(store)
+    finally:
+        await store.close()
 
 
 def test_the_documented_permissions_are_those_of_the_code() -> None:
