@@ -63,17 +63,17 @@ class Dispatcher:
     async def recover(self) -> None:
         """Take up what an earlier life of the bot left behind."""
         await clear_abandoned(self._store)
-        for job in await self._left({JobState.RUNNING}):
+        for job in await self._in_state({JobState.RUNNING}):
             again = await interrupted(self._store, job)
             log.info("job_interrupted", extra={"job_id": job.id, "state": again.state.value})
             if again.state.is_final:
                 self._in_background(self._screen.show_ended(again))
-        for job in await self._left({JobState.QUEUED}):
+        for job in await self._in_state({JobState.QUEUED}):
             await self.push(job)
-        for job in await self._left({JobState.RENDERED}):
+        for job in await self._in_state({JobState.RENDERED}):
             self._in_background(self._screen.post(job))
 
-    async def _left(self, states: set[JobState]) -> list[Job]:
+    async def _in_state(self, states: set[JobState]) -> list[Job]:
         """Return the jobs in these states that are the bot's to take up."""
         jobs = await self._store.jobs.in_states(states)
         return [job for job in jobs if not is_of_terminal(job)]
