@@ -3,18 +3,21 @@
 Every function checks the moderator's right as it is now and sees the moderator's own server only.
 """
 
+import codecs
 import csv
 import dataclasses
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
+from bot.messages import mention
 from bot.studio.actors import Actor
 from bot.studio.searches import Search
 from bot.studio.studio import Studio
-from generation.work.jobs import Image, Job
+from generation.work.jobs import Image, Job, Place
 from generation.work.requests.reading import to_json
 from storage.consent import Scope
 from storage.moderation import Action, Report
@@ -23,13 +26,19 @@ from storage.store import Store
 PAGE = 5
 MAX_ROWS = 10_000
 BATCH = 500
-FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+# Where a cell begins, for a spreadsheet of any country, and what a formula may begin with there.
+_FORMULA = re.compile(r"(?:^|(?<=[;|\t\n]))(?=\s*[=+\-@＝＋－＠])|^(?=[\t\n])")
+_PICTURES = {
+    **{code: 0x2400 + code for code in range(0x20) if code not in b"\t\n"},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+}
 COLUMNS = (
     "job",
     "asked_at",
-    "member_id",
-    "channel_id",
-    "message_id",
+    "member",
+    "channel",
+    "message",
     "state",
     "reason",
     "typed",
@@ -103,7 +112,12 @@ class Record:
         }
         whole["job"]["request"] = to_json(self.job.request)
         whole["job"]["fingerprint"] = json.loads(self.job.fingerprint or "null")
-        return json.dumps(whole, indent=indent, ensure_ascii=False, default=str)
+        text = json.dumps(whole, indent=indent, ensure_ascii=False, default=str)
+        # What would colour a terminal or hide in it can only stand in a text, so JSON may escape it.
+        return "".join(
+            letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1]
+            for letter in text
+        )
 
 
 async def find_page(studio: Studio, actor: Actor, search: Search, before_id: int) -> Page:
@@ -173,10 +187,7 @@ async def export_csv(
         Refused: The actor is no moderator.
     """
     actor.require_moderator()
-    content, count = (
-        csv_line(COLUMNS, encoding="utf-8-sig"),
-        0,
-    )  # the mark says UTF-8 to spreadsheets
+    content, count = csv_head(), 0
     async for job in _every(studio, actor, search):
         line = csv_line(row_of(job))
         if count == MAX_ROWS or len(content) + len(line) > max_bytes:
@@ -186,23 +197,32 @@ async def export_csv(
     return bytes(content), count, True
 
 
-def csv_line(cells: Iterable[object], encoding: str = "utf-8") -> bytearray:
+def csv_head() -> bytearray:
+    """Return the first line of a table, behind the mark that says UTF-8 to spreadsheets."""
+    return bytearray(codecs.BOM_UTF8) + csv_line(COLUMNS)
+
+
+def csv_line(cells: Iterable[object]) -> bytearray:
     """Return one line of a table as bytes."""
     text = io.StringIO()
-    csv.writer(text).writerow(safe_cell(cell) for cell in cells)
-    return bytearray(text.getvalue().encode(encoding, "replace"))
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerow(safe_cell(cell) for cell in cells)
+    return bytearray(text.getvalue().encode(errors="replace"))
 
 
 def safe_cell(value: object) -> str:
-    """Return a cell that no spreadsheet takes for a formula.
+    """Return a cell that no spreadsheet takes for a formula, and no terminal for a command.
+
+    An apostrophe goes in front of what begins like a formula, also behind a semicolon, a tab or a
+    bar: much of the world's spreadsheets begin a new cell there. Control characters other than
+    tabs and line feeds become the pictures that Unicode has of them.
 
     Source: OWASP, CSV Injection. Numbers stay numbers, for nobody can write a formula with one.
     """
     if value is None:
         return ""
-    text = str(value)
-    is_formula = text.startswith(("\t", "\r", "\n")) or text.lstrip().startswith(FORMULA_STARTS)
-    return f"'{text}" if isinstance(value, str) and is_formula else text
+    if not isinstance(value, str):
+        return str(value)
+    return _FORMULA.sub("'", value.translate(_PICTURES))
 
 
 async def _every(studio: Studio, actor: Actor, search: Search) -> AsyncIterator[Job]:
@@ -225,16 +245,23 @@ def _filters(actor: Actor, search: Search) -> dict[str, Any]:
     }
 
 
+def _link(place: Place) -> str:
+    """Return where a message stands, as Discord's own link; empty where it stands nowhere."""
+    if place.message_id is None:
+        return ""
+    return f"https://discord.com/channels/{place.guild_id}/{place.channel_id}/{place.message_id}"
+
+
 def row_of(job: Job) -> Iterable[object]:
     """Return a job's cells, in the order of `COLUMNS`."""
     request = job.request
     return (
         job.id,
         job.created_at,
-        # A spreadsheet would round a snowflake, so it travels as text.
-        str(job.member_id),
-        str(job.place.channel_id),
-        str(job.place.message_id or ""),
+        # A spreadsheet would round a snowflake; nothing with other letters in it is a number.
+        mention(job.member_id),
+        f"<#{job.place.channel_id}>" if job.place.channel_id else "",
+        _link(job.place),
         job.state.value,
         job.reason,
         job.typed,

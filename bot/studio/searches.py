@@ -13,10 +13,15 @@ MAX_TEXT = 38
 STATES = tuple(JobState)
 UNITS_S = {"m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
-_SPAN = re.compile(r"([0-9]{1,6})\s*([mhdw])", re.ASCII)
+_SPAN = re.compile(
+    r"(?:the )?(?:(?P<count>[0-9]{1,6})|an?|last|past)?\s*"
+    r"(?P<unit>m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?|d(?:ays?)?|w(?:eeks?)?)(?: ago)?",
+    re.ASCII,
+)
+_DAYS_AGO = {"today": 0, "yesterday": 1}
 _SINCE_HELP = (
-    "I read `since` as a span such as `90m`, `24h`, `7d` or `2w`, or as a UTC date such as "
-    "`2026-03-31`."
+    "I read `since` as a span such as `90m`, `24h`, `3 days` or `last week`, as `today` or "
+    "`yesterday`, or as a UTC date such as `2026-03-31`."
 )
 
 
@@ -67,8 +72,12 @@ def _moment(text: str, now: dt.datetime) -> dt.datetime:
     """Return the moment that a span back from now, or a date in UTC, names."""
     text = text.strip().lower()
     try:
-        if span := _SPAN.fullmatch(text):
-            moment = now - dt.timedelta(seconds=int(span[1]) * UNITS_S[span[2]])
+        if text in _DAYS_AGO:
+            midnight = now.astimezone(dt.UTC).replace(hour=0, minute=0, second=0)
+            moment = midnight - dt.timedelta(days=_DAYS_AGO[text])
+        elif span := _SPAN.fullmatch(text):
+            length_s = int(span["count"] or 1) * UNITS_S[span["unit"][0]]
+            moment = now - dt.timedelta(seconds=length_s)
         else:
             moment = dt.datetime.fromisoformat(text)
             moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

@@ -1,6 +1,5 @@
 """`atelier log`: the moderators' view for the operator, over all servers."""
 
-import asyncio
 import datetime as dt
 import sys
 from collections.abc import AsyncIterator
@@ -13,10 +12,10 @@ from rich.table import Table
 
 from bot.exits import Stop
 from bot.settings import Settings
-from bot.studio.records import COLUMNS, csv_line, gather, row_of
+from bot.studio.records import csv_head, csv_line, gather, row_of
 from bot.studio.refusals import Refused
 from bot.studio.searches import Search, search_from
-from bot.terminal.session import open_record, settings_of
+from bot.terminal.session import STATUS, attended, open_record, settings_of, whole
 from generation.work.jobs import Job, JobState
 from storage.store import Store
 
@@ -37,7 +36,8 @@ def log(
     member: Annotated[int | None, typer.Option(help="Discord's id of whose jobs.")] = None,
     text: Annotated[str | None, typer.Option(help="Words that occur in the prompt.")] = None,
     since: Annotated[
-        str | None, typer.Option(help="A span such as 24h or 7d, or a UTC date.")
+        str | None,
+        typer.Option(help="A span such as 24h or '3 days', 'yesterday', or a UTC date."),
     ] = None,
     state: Annotated[JobState | None, typer.Option(help="Jobs in this state.")] = None,
     how: Annotated[
@@ -47,13 +47,14 @@ def log(
 ) -> None:
     """Show what was asked for and what became of it, newest first, on every server."""
     settings = settings_of(context, log_level="ERROR")
+    words = None if text is None else whole(text)
     try:
         search = search_from(
-            member_id=member, text=text, since=since, state=state, now=dt.datetime.now(dt.UTC)
+            member_id=member, text=words, since=since, state=state, now=dt.datetime.now(dt.UTC)
         )
     except Refused as refused:
         raise Stop(str(refused).replace("`", "")) from refused
-    asyncio.run(_log(settings, search, how, limit))
+    attended(_log(settings, search, how, limit))
 
 
 async def _log(settings: Settings, search: Search, how: Format, limit: int) -> None:
@@ -63,12 +64,15 @@ async def _log(settings: Settings, search: Search, how: Format, limit: int) -> N
             case Format.TABLE:
                 console = Console()
                 console.width = max(console.width, LEAST_COLUMNS)  # a file has no width of its own
-                console.print(_table([job async for job in jobs]))
+                if found := [job async for job in jobs]:
+                    console.print(_table(found))
+                else:
+                    STATUS.print("nothing found")
             case Format.JSONL:
                 async for job in jobs:
                     typer.echo((await gather(store, job)).to_json(indent=None))
             case Format.CSV:
-                sys.stdout.buffer.write(csv_line(COLUMNS))
+                sys.stdout.buffer.write(csv_head())
                 async for job in jobs:
                     sys.stdout.buffer.write(csv_line(row_of(job)))
 

@@ -56,6 +56,12 @@ class Terminal:
         ]
 
 
+def rows_of(done: subprocess.CompletedProcess[str]) -> list[dict[str, str]]:
+    """Return the rows of a table, which begins with the mark that says UTF-8 to spreadsheets."""
+    assert done.stdout.startswith("\ufeff")
+    return list(csv.DictReader(io.StringIO(done.stdout[1:])))
+
+
 @pytest.fixture
 def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path)
@@ -142,7 +148,7 @@ def test_flags_in_the_prompt_work_as_in_discord(terminal: Terminal) -> None:
     (drawn,) = terminal.imagine("a red apple --ar 2:1 --seed 5 --style bold --no leaves")
     assert drawn["seed"] == 5
     assert drawn["width"] > 1.5 * drawn["height"]
-    (row,) = csv.DictReader(io.StringIO(terminal.atelier("log", "--format", "csv").stdout))
+    (row,) = rows_of(terminal.atelier("log", "--format", "csv"))
     assert (row["prompt"], row["negative_prompt"], row["style"]) == (
         "a red apple",
         "leaves",
@@ -226,8 +232,8 @@ def test_drawing_that_is_stopped_leaves_no_job_that_a_bot_would_take_up(
         _, said = drawing.communicate(timeout=60)
     assert drawing.returncode == 3
     assert "atelier: stopped" in said
-    rows = terminal.atelier("log", "--format", "csv", "--limit", "99").stdout
-    states = Counter(row["state"] for row in csv.DictReader(io.StringIO(rows)))
+    rows = rows_of(terminal.atelier("log", "--format", "csv", "--limit", "99"))
+    states = Counter(row["state"] for row in rows)
     assert states.keys() <= {"posted", "cancelled"}
     assert states["cancelled"] > 20
 
@@ -254,8 +260,8 @@ def test_any_script_comes_out_as_it_was_typed(terminal: Terminal) -> None:
     ]
     (terminal.folder / "prompts.txt").write_text("\n".join(prompts), encoding="utf-8")
     terminal.imagine("--file", "prompts.txt")
-    rows = terminal.atelier("log", "--format", "csv").stdout
-    assert [row["prompt"] for row in csv.DictReader(io.StringIO(rows))] == prompts[::-1]
+    rows = rows_of(terminal.atelier("log", "--format", "csv"))
+    assert [row["prompt"] for row in rows] == prompts[::-1]
     lines = terminal.atelier("log", "--format", "jsonl").stdout.splitlines()
     assert [json.loads(line)["job"]["typed"] for line in lines] == prompts[::-1]
     assert "白い猫が窓辺で眠る" in terminal.atelier("log").stdout
@@ -271,11 +277,14 @@ def test_the_log_is_a_table_json_lines_or_csv(terminal: Terminal) -> None:
     assert record["job"]["typed"] == "=1+1 a red [bold]apple"
     assert record["job"]["state"] == "posted"
     assert len(record["images"]) == 1
-    rows = list(csv.DictReader(io.StringIO(terminal.atelier("log", "--format", "csv").stdout)))
+    rows = rows_of(terminal.atelier("log", "--format", "csv"))
     assert [row["prompt"] for row in rows] == ["a green pear", "'=1+1 a red [bold]apple"]
     assert terminal.atelier("log", "--format", "jsonl", "--limit", "1").stdout.count("\n") == 1
     assert not terminal.atelier("log", "--format", "jsonl", "--state", "failed").stdout
-    assert "span" in terminal.atelier("log", "--since", "yesterday", code=2).stderr
+    assert "a green pear" in terminal.atelier("log", "--since", "yesterday").stdout
+    assert "span" in terminal.atelier("log", "--since", "tomorrow", code=2).stderr
+    nothing = terminal.atelier("log", "--text", "zebra")
+    assert (nothing.stdout, nothing.stderr) == ("", "nothing found\n")
 
 
 def test_a_misspelt_setting_stops_every_command(terminal: Terminal) -> None:

@@ -1,9 +1,11 @@
 """Moderators read the log and act on it; every act is recorded, shown and enforced at once."""
 
+import codecs
 import csv
 import datetime as dt
 import io
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -478,7 +480,7 @@ async def test_a_member_cannot_turn_a_moderators_page(world: World) -> None:
     assert "Only moderators" in said(answer)
 
 
-@pytest.mark.parametrize("since", ["yesterday", "-3d", "9999999w", "2999-01-01", "", "NaN"])
+@pytest.mark.parametrize("since", ["tomorrow", "mid", "-3d", "9999999w", "2999-01-01", "", "NaN"])
 def test_a_time_that_is_none_is_explained(since: str) -> None:
     if not since:
         assert (
@@ -495,6 +497,12 @@ def test_spans_and_dates_are_moments() -> None:
 
     assert since("90m") == NOW - dt.timedelta(minutes=90)
     assert since("2 W") == NOW - dt.timedelta(weeks=2)
+    assert since("3 days ago") == since("3d") == NOW - dt.timedelta(days=3)
+    assert since("last hour") == since("an hour") == since("h") == NOW - dt.timedelta(hours=1)
+    assert since("10 min") == since("10 minutes") == NOW - dt.timedelta(minutes=10)
+    midnight = NOW.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert since("Today") == midnight
+    assert since("yesterday") == midnight - dt.timedelta(days=1)
     assert since("2026-03-01") == dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
     assert since("2026-03-01T10:00+02:00") == dt.datetime(2026, 3, 1, 8, tzinfo=dt.UTC)
 
@@ -530,9 +538,11 @@ async def test_export_is_a_table_that_no_spreadsheet_runs(world: World) -> None:
     (file,) = answer.response.attachments
     assert file.filename == "atelier-log.csv"
     rows = list(csv.DictReader(io.StringIO((await file.read()).decode("utf-8-sig"))))
+    assert (await file.read()).startswith(codecs.BOM_UTF8)
     assert [row["typed"] for row in rows] == ['plain, with a comma and a "quote"', f"'{evil}"]
     assert rows[1]["prompt"] == f"'{evil}"
-    assert rows[0]["member_id"] == str(world.alice.id)
+    assert rows[0]["member"] == f"<@{world.alice.id}>"  # a bare number would be rounded
+    assert rows[0]["channel"] == f"<#{world.channel.id}>"
     assert rows[0]["state"] == "cancelled"
 
 
@@ -549,9 +559,30 @@ async def test_export_keeps_the_filters(world: World) -> None:
 @given(st.text() | st.integers() | st.floats() | st.none())
 def test_no_cell_begins_like_a_formula_unless_it_is_a_number(value: Any) -> None:
     cell = safe_cell(value)
-    if isinstance(value, str):
-        assert not cell.lstrip().startswith(("=", "+", "-", "@"))
-        assert cell.removeprefix("'") == value.removeprefix("'")
+    if not isinstance(value, str):
+        return
+    for part in re.split(r"[;|\t\n]", cell):
+        assert not part.strip().startswith(("=", "+", "-", "@"))
+    shown = "".join(letter for letter in value if letter in "\t\n" or letter.isprintable())
+    kept = "".join(letter for letter in cell if letter in "\t\n" or letter in shown)
+    assert kept.replace("'", "") == shown.replace("'", "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "cell"),
+    [
+        ("a fox;=HYPERLINK(A1)", "a fox;'=HYPERLINK(A1)"),
+        ("fox;=cmd|' /C calc'!A0;x", "fox;'=cmd|' /C calc'!A0;x"),
+        ("a\t @SUM(1)", "a\t' @SUM(1)"),
+        ("a fox --ar 3:2; an owl -- no", "a fox --ar 3:2; an owl -- no"),
+        ("\x1b[2J\x9b31m fox\x7f", "␛[2J\ufffd31m fox␡"),
+        ("白い猫", "白い猫"),
+    ],
+)
+def test_no_cell_behind_a_semicolon_is_a_formula_and_none_commands_a_terminal(
+    typed: str, cell: str
+) -> None:
+    assert safe_cell(typed) == cell
 
 
 async def test_commands_of_the_log_are_visible_to_role_holders(world: World) -> None:
