@@ -12,7 +12,7 @@ from bot.chat.base import Client, Interaction
 from bot.chat.commands import consent, imagine, information, moderate, preferences
 from bot.chat.presses import Press
 from bot.chat.views import asking, picture, review
-from bot.chat.views.press import PressButton, form_values, guarded
+from bot.chat.views.press import PressButton, form_values, guarded, unknown
 from bot.studio.refusals import Refused
 
 log = logging.getLogger(__name__)
@@ -83,8 +83,9 @@ class AtelierClient(Client):
             return
         custom_id = str(interaction.data.get("custom_id", ""))
         press = Press.parse(custom_id)
-        handler = self.forms.get(press.action) if press else None
+        handler = self.forms.get(press.action) if press and len(press.numbers) == 2 else None
         if press is None or handler is None:
+            await guarded(interaction, unknown())
             return
         if custom_id in self._sent_forms:
             await explain(interaction, Refused("You have already sent this form."))

@@ -509,7 +509,7 @@ def test_spans_and_dates_are_moments() -> None:
 
 searches = st.builds(
     Search,
-    member_id=st.none() | st.integers(1, 2**64 - 1),
+    member_id=st.none() | st.integers(1, 2**63 - 1),
     text=st.text(st.characters(codec="utf-8"), max_size=MAX_TEXT),
     since=st.none()
     | st.integers(1, 2**33).map(lambda second: dt.datetime.fromtimestamp(second, dt.UTC)),

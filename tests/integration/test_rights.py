@@ -101,6 +101,29 @@ async def test_no_button_acts_on_a_job_of_another_server(world: World) -> None:
     assert await world.app.store.jobs.of_member(visitor.id) == []
 
 
+@pytest.mark.parametrize(
+    "custom_id",
+    [
+        "atelier:nonesuch:1",
+        "atelier:details",
+        "atelier:consentflip:0:0:0:8000000000",
+        "atelier:vote:9223372036854775808",
+        "atelier:confirm:1",
+        "atelier:logpage:1:1:9223372036854775807:1",
+        "atelier:AGAIN:\u00b2",
+    ],
+)
+async def test_a_button_that_is_not_known_is_told_so(world: World, custom_id: str) -> None:
+    view = discord.ui.LayoutView(timeout=None)
+    button: discord.ui.Button[Any] = discord.ui.Button(label="Press", custom_id=custom_id)
+    view.add_item(discord.ui.ActionRow(button))
+    place: Any = world.app.client.get_channel(world.channel.id)
+    message = await place.send(view=view)
+    answer = await world.bob.click(message, label="Press")
+    assert answer.ephemeral
+    assert "no longer know this button" in answer.response.content
+
+
 async def test_even_ones_own_job_is_acted_on_from_its_own_server_only(world: World) -> None:
     await world.consent(world.alice)
     job = await world.imagine(world.alice, "a fox that stays")

@@ -9,7 +9,7 @@ from bot.chat.actors import actor_of
 from bot.chat.answers import acknowledge, open_form, replace, reply
 from bot.chat.base import FormHandler, Interaction, PressHandler
 from bot.chat.delivery import Unreachable
-from bot.chat.presses import Action, Press
+from bot.chat.presses import Action, Press, number_of
 from bot.chat.views import result as views
 from bot.chat.views.asking import note_instead, proceed
 from bot.chat.views.press import Form, PressButton
@@ -81,8 +81,7 @@ def _as_typed(request: Imagine) -> str:
 async def send_remix(interaction: Interaction, press: Press, values: Mapping[str, str]) -> None:
     """Start a remix; the new job remembers the picture it came from."""
     studio = interaction.client.studio
-    chosen = values.get("image", "")
-    parent = await studio.image(int(chosen) if chosen.isdigit() else 0)
+    parent = await studio.image(number_of(values.get("image", "")) or 0)
     if parent.job_id != press.numbers[0]:
         raise Gone("That picture does not belong to this message.")
     ask = Ask(text=values.get("prompt", ""), channel_id=interaction.channel_id or 0, parent=parent)

@@ -13,28 +13,42 @@ import discord
 
 from bot.chat.answers import explain
 from bot.chat.base import Interaction
-from bot.chat.presses import PREFIX, Action, Press
+from bot.chat.presses import PREFIX, Press
 from bot.studio.refusals import Gone
 
 
 class PressButton(
     discord.ui.DynamicItem[discord.ui.Button[Any]],
-    template=rf"{PREFIX}:[a-z]+(?::[0-9]+)*(?:\?(?s:.*))?",
+    template=rf"{PREFIX}:(?s:.*)",  # whatever it says: what we cannot read is answered, too
 ):
-    """A button of ours; views with it hold nothing else that is dispatched, timeout None."""
+    """A button of ours; views with it hold nothing else that is dispatched, timeout None.
+
+    Args:
+        press: What it does; None for a button of another version, kept by its `custom_id`.
+        label: On it.
+        custom_id: Where there is no press.
+        style: Its colour.
+        emoji: Before the label.
+        disabled: Whether it cannot be pressed.
+    """
 
     def __init__(
         self,
-        press: Press,
+        press: Press | None,
         *,
         label: str,
+        custom_id: str = "",
         style: discord.ButtonStyle = discord.ButtonStyle.secondary,
         emoji: str | None = None,
         disabled: bool = False,
     ) -> None:
         super().__init__(
             discord.ui.Button(
-                label=label, style=style, emoji=emoji, disabled=disabled, custom_id=press.pack()
+                label=label,
+                style=style,
+                emoji=emoji,
+                disabled=disabled,
+                custom_id=press.pack() if press else custom_id,
             )
         )
         self.press = press
@@ -44,20 +58,19 @@ class PressButton(
         cls, _interaction: discord.Interaction, item: discord.ui.Item[Any], match: re.Match[str]
     ) -> Self:
         """Rebuild the button from the message it stands on."""
-        press = Press.parse(match.string)
         label = (item.label if isinstance(item, discord.ui.Button) else None) or "?"
-        if press is None:  # a button of an older or newer version
-            press = Press(Action.DETAILS)
-        return cls(press, label=label)
+        return cls(Press.parse(match.string), label=label, custom_id=match.string)
 
     async def callback(self, interaction: discord.Interaction) -> Any:
         """Hand the press to its handler; errors go where command errors go."""
         ours = cast("Interaction", interaction)  # this class is registered with our client only
-        handler = ours.client.presses.get(self.press.action)
-        await guarded(ours, handler(ours, self.press) if handler else _unknown())
+        press = self.press
+        handler = ours.client.presses.get(press.action) if press else None
+        await guarded(ours, handler(ours, press) if press and handler else unknown())
 
 
-async def _unknown() -> None:
+async def unknown() -> None:
+    """Answer what another version of the bot has sent, or nobody."""
     raise Gone("I no longer know this button; please use the command again.")
 
 

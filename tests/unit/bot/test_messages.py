@@ -1,5 +1,6 @@
 """Laws of how foreign text is shown, and of the custom_id grammar."""
 
+import dataclasses
 import datetime as dt
 import re
 
@@ -8,7 +9,7 @@ from discord.ui import TextDisplay
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.chat.presses import Action, Press
+from bot.chat.presses import NUMBERS, Action, Press, number_of
 from bot.chat.views.press import form_values
 from bot.chat.views.result import result
 from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, remarks
@@ -37,11 +38,58 @@ def test_alt_text_fits_discord(prompt: str, style: str) -> None:
     assert len(alt_text(prompt, 0, 4, style)) <= 256
 
 
-@given(st.sampled_from(Action), st.lists(st.integers(0, 2**63), max_size=3))
-def test_press_parse_is_the_inverse_of_pack(action: Action, numbers: list[int]) -> None:
-    press = Press(action, tuple(numbers))
+@st.composite
+def presses(draw: st.DrawFn) -> Press:
+    action = draw(st.sampled_from(Action))
+    limits = draw(st.sampled_from(NUMBERS[action]))
+    return Press(action, tuple(draw(st.integers(0, limit - 1)) for limit in limits))
+
+
+@given(presses())
+def test_press_parse_is_the_inverse_of_pack(press: Press) -> None:
     assert Press.parse(press.pack()) == press
     assert len(press.pack()) <= 100
+
+
+@given(presses(), st.data())
+def test_a_press_with_other_numbers_than_its_action_takes_is_not_ours(
+    press: Press, data: st.DataObject
+) -> None:
+    limits = max(NUMBERS[press.action], key=len)
+    too_many = dataclasses.replace(press, numbers=(0,) * (len(limits) + 1))
+    too_few = dataclasses.replace(press, numbers=())
+    place = data.draw(st.integers(0, len(limits) - 1))
+    above = data.draw(st.integers(limits[place], 10**30))
+    too_large = tuple(above if i == place else 0 for i in range(len(limits)))
+    for forged in (too_many, too_few, dataclasses.replace(press, numbers=too_large)):
+        assert Press.parse(forged.pack()) is None
+
+
+@pytest.mark.parametrize(
+    "custom_id",
+    [
+        "atelier:consentflip:0:0:0:8000000000",
+        "atelier:consentsave:0:0:8",
+        "atelier:vote:9223372036854775808",
+        "atelier:vote:\u00b2",
+        "atelier:vote:007",
+        "atelier:vote:-1",
+        "atelier:vote:1?words",
+        "atelier:logpage:0:0:999999999999999:0",
+        "atelier:nonesuch:1",
+        "atelier:confirm",
+        "atelier:",
+        "other:vote:1",
+    ],
+)
+def test_a_forged_custom_id_is_not_ours(custom_id: str) -> None:
+    assert Press.parse(custom_id) is None
+
+
+@pytest.mark.parametrize("value", ["", "\u00b2", "-1", "1" * 25, str(2**63), "0x1", " 1"])
+def test_a_forged_form_value_is_no_number(value: str) -> None:
+    assert number_of(value) is None
+    assert number_of("17") == 17
 
 
 @given(st.text(max_size=120))
@@ -55,8 +103,6 @@ def test_the_consent_question_asks_for_every_scope_once() -> None:
 
 
 def test_a_changed_question_has_another_hash() -> None:
-    import dataclasses
-
     assert dataclasses.replace(CONSENT, text=CONSENT.text + " ").sha256 != CONSENT.sha256
 
 
