@@ -166,9 +166,9 @@ def remark(done: ImagesDone, request: Imagine, technique: Technique) -> ImagesDo
     checkpoint = technique.checkpoint
     said = technique.remarks(request)
     if checkpoint.vocabulary and checkpoint.text_encoder:
-        from generation.language.vocabulary import unknown_words
+        from generation.language.remarking import remarks_on
 
-        said = (*said, *unknown_words(checkpoint, request.prompts))
+        said = (*said, *remarks_on(checkpoint, request.prompts))
     return dataclasses.replace(done, remarks=said)
 
 

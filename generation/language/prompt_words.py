@@ -45,13 +45,14 @@ def words_of(text: str) -> Iterator[str]:
     for found in _WORD.findall(text):
         word = re.split(r"['’]", found)[0]
         is_letters = word.isalpha() and not (word.isascii() and len(word) == 1)
-        if is_letters and not _is_aside(found):
+        if is_letters and not is_aside(found):
             yield word
         elif unicodedata.category(found[0]) == "So":
             yield found
 
 
-def _is_aside(word: str) -> bool:
+def is_aside(word: str) -> bool:
+    """Return whether a word says nothing of what is to be drawn."""
     return fold(word) in _ASIDE or word.lower().endswith(("n't", "n’t"))
 
 

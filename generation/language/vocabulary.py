@@ -1,4 +1,4 @@
-"""Which words of a prompt a checkpoint cannot know, and what it knows that comes nearest.
+"""What a checkpoint knows: which words it cannot know, what comes nearest, what are its things.
 
 A checkpoint with a vocabulary draws what it was taught, whatever it is asked for. A word counts as
 known if it stands in the vocabulary, in the singular or the plural, or means nearly the same as
@@ -10,17 +10,16 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from generation.language import sentences
+from generation.language import meanings
 from generation.language.prompt_words import fold, forms, words_of
 from generation.language.text_encoder import tokenizer
-from generation.work.checkpoints import Checkpoint
+from generation.work.checkpoints import MEANINGS, Checkpoint
 from generation.work.remarks import UnknownWord
-from generation.work.requests.imagine import WeightedPrompt
 
 KNOWN_FROM = 0.7
 """Cosine to the nearest entry from which a word counts as known.
@@ -35,68 +34,71 @@ SPELT_ALIKE = 0.8
 NEAR_FROM = 0.45
 """Cosine from which an entry is suggested behind a better one."""
 MAX_NEAR = 3
-MAX_WORDS = 32
-"""Words looked up for one prompt; the text encoder reads no more."""
 MAX_NAME_LENGTH = 40
 
 # What is suggested is put into a sentence as it is, so it must be free of markup.
 _NAME = re.compile(r"[^\W\d_](?:[^\W_]|[ '’-])*")
-
-
-@torch.inference_mode()
-def unknown_words(
-    checkpoint: Checkpoint, prompts: Sequence[WeightedPrompt]
-) -> tuple[UnknownWord, ...]:
-    """Return the words to draw that the checkpoint cannot know, in their order.
-
-    Articles, numbers, colours, sizes and the checkpoint's own looks are passed over.
-
-    The first word that does not stand in the vocabulary has all of it encoded, once a process:
-    1,600 entries take about two seconds of one core. Loading a checkpoint does not wait for that.
-    """
-    looks = {fold(word) for pair in checkpoint.styles.items() for word in words_of(" ".join(pair))}
-    text = " ".join(part.text for part in prompts if part.weight > 0)
-    asked = {fold(word): word for word in words_of(text) if fold(word) not in looks}
-    known = _known(checkpoint.vocabulary, checkpoint.num_things or len(checkpoint.vocabulary))
-    foreign = [word for word in asked.values() if not known.holds(word)]
-    return tuple(known.unlike(foreign[:MAX_WORDS])) if foreign else ()
+# What puts two things into one picture. A thing of another (a slice of pizza) is one.
+_JOINED = re.compile(
+    r"\b(?:and|with|in|on|under|over|behind|beside|near|next to|in front of|inside|holding|wearing"
+    r"|riding|eating|carrying|chasing)\b|&|\+|,(?= (?:an?|the|one|two|three) )",
+    re.IGNORECASE,
+)
 
 
 @functools.lru_cache(maxsize=4)
-def _known(vocabulary: tuple[str, ...], num_things: int) -> "_Known":
-    return _Known(vocabulary, num_things)
+def _opened(entries: tuple[str, ...], num_things: int, folder: str) -> "Vocabulary":
+    return Vocabulary(entries, num_things, folder)
 
 
-class _Known:
-    """A vocabulary, by its letters and, as soon as that is needed, by its meanings.
+def vocabulary_of(checkpoint: Checkpoint) -> "Vocabulary":
+    """Return what a checkpoint knows."""
+    count = checkpoint.num_things or len(checkpoint.vocabulary)
+    # Only what was compared with its record is read.
+    folder = checkpoint.source if MEANINGS in checkpoint.sha256 else ""
+    return _opened(checkpoint.vocabulary, count, folder)
+
+
+def names_in(vocabulary: Iterable[str]) -> list[str]:
+    """Return the entries that can be put into a sentence, whose meanings are compared."""
+    return [entry for entry in vocabulary if _is_name(entry)]
+
+
+class Vocabulary:
+    """What a checkpoint knows, by its letters and, as soon as that is needed, by its meanings.
 
     Args:
+        entries: Of the vocabulary.
         num_things: How many of the first entries may be suggested.
+        folder: Where the entries' meanings lie; empty if they must be encoded.
     """
 
-    def __init__(self, vocabulary: tuple[str, ...], num_things: int) -> None:
-        self._names = [entry for entry in vocabulary if _is_name(entry)]
-        things = set(vocabulary[:num_things])
+    def __init__(self, entries: tuple[str, ...], num_things: int, folder: str) -> None:
+        self._folder = folder
+        self._entries = entries
+        self._names = names_in(entries)
+        things = set(entries[:num_things])
         self._is_thing = torch.tensor([entry in things for entry in self._names])
         # The shortest entry speaks for a word: `cat` rather than `cat face`.
-        self._entries = {
+        self._by_form = {
             form: entry
-            for entry in sorted(vocabulary, key=len, reverse=True)
+            for entry in sorted(entries, key=len, reverse=True)
             for word in words_of(entry)
             for form in forms(word)
         }
 
     def holds(self, word: str) -> bool:
         """Return whether a word stands in the vocabulary."""
-        return not forms(word).isdisjoint(self._entries)
+        return not forms(word).isdisjoint(self._by_form)
 
-    def unlike(self, words: Sequence[str]) -> Iterator[UnknownWord]:
-        """Yield the words that mean nothing in the vocabulary, with what comes nearest."""
+    @torch.inference_mode()
+    def unlike(self, words: Sequence[str]) -> list[UnknownWord]:
+        """Return the words that mean nothing in the vocabulary, with what comes nearest."""
         if not self._names:
-            yield from (UnknownWord(word, ()) for word in words)
-            return
+            return [UnknownWord(word, ()) for word in words]
+        found = []
         for word in words:
-            row = (_meanings(_readings(word)) @ self._meanings.T).amax(0)
+            row = (meanings.of(_readings(word)) @ self._meanings.T).amax(0)
             # The encoder has one token for all emoji, so a prompt with one says nothing to it.
             if not word.isalpha() or row.max() < KNOWN_FROM:
                 spelt = [*self._spelt_like(word)]
@@ -104,12 +106,42 @@ class _Known:
                 row = row.where(self._is_thing, -1)
                 nearest = row.argsort(descending=True).tolist()
                 enough = [i for i in nearest if row[i] >= NEAR_FROM] or nearest[: not spelt]
-                yield UnknownWord(word, _varied([*spelt, *(self._names[i] for i in enough)]))
+                near = _varied([*spelt, *(self._names[i] for i in enough)])
+                found.append(UnknownWord(word, near))
+        return found
 
     @functools.cached_property
     def _meanings(self) -> Tensor:
         """Of the names, float32 (names, 384)."""
-        return _meanings(self._names)
+        kept = meanings.read(Path(self._folder), self._names) if self._folder else None
+        return meanings.of(self._names) if kept is None else kept
+
+    def things_in(self, text: str) -> Iterator[str]:
+        """Yield the words of a text that name things here, where several are put together.
+
+        A text whose words all stand in one entry names one thing: a bow and arrow.
+        """
+        words = [word for word in words_of(text) if word.isalpha()]
+        own = [forms(word) for word in words]
+        if any(all(not each.isdisjoint(entry) for each in own) for entry in self._wordings):
+            return
+        for part in _JOINED.split(text):
+            named = [word for word in words_of(part) if not forms(word).isdisjoint(self._heads)]
+            yield from named[-1:]
+
+    @functools.cached_property
+    def _wordings(self) -> list[set[str]]:
+        """Of the entries of several words, all forms of these words."""
+        wordings = [[*words_of(entry)] for entry in self._entries]
+        return [
+            {form for word in words for form in forms(word)} for words in wordings if len(words) > 1
+        ]
+
+    @functools.cached_property
+    def _heads(self) -> set[str]:
+        """Forms of the words that name an entry: `pie` of "pie", "a pie with cream"."""
+        named = (_JOINED.split(entry, 1)[0] for entry in self._entries)
+        return {form for name in named for word in [*words_of(name)][-1:] for form in forms(word)}
 
     def _spelt_like(self, word: str) -> Iterator[str]:
         """Yield the entry that was meant if the word looks misspelt.
@@ -118,10 +150,10 @@ class _Known:
         """
         if len(tokenizer().tokenize(word)) > 1:
             for found in difflib.get_close_matches(
-                fold(word)[:MAX_NAME_LENGTH], self._entries, 1, SPELT_ALIKE
+                fold(word)[:MAX_NAME_LENGTH], self._by_form, 1, SPELT_ALIKE
             ):
-                if _is_name(self._entries[found]):
-                    yield self._entries[found]
+                if _is_name(self._by_form[found]):
+                    yield self._by_form[found]
 
 
 def _is_name(entry: str) -> bool:
@@ -132,10 +164,6 @@ def _is_name(entry: str) -> bool:
 def _readings(word: str) -> list[str]:
     """Return what to measure: a word also in the singular, an emoji by its name in Unicode."""
     return sorted(forms(word)) if word.isalpha() else [unicodedata.name(word, word).lower()]
-
-
-def _meanings(texts: Sequence[str]) -> Tensor:
-    return normalize(sentences.encode(texts), dim=1)
 
 
 def _varied(entries: Iterable[str]) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ DISTILLED_ABILITIES = SLOT_ABILITIES - {"negative", "quality", "stylize"}
 DISTILLED = "distill"
 
 MANIFEST = "atelier.json"
+MEANINGS = "vocabulary.safetensors"  # of the vocabulary's entries; no picture depends on it
 PIPELINE_INDEX = "model_index.json"  # diffusers' own
 SHIPPED = Path(__file__).parents[1] / "weights"
 EMBEDDED = SHIPPED / "atelier-emoji"
@@ -278,6 +279,11 @@ def verify(folder: Path, sha256: Mapping[str, str]) -> None:
             wrong.append(f"{name}: expected {expected}, found {found}")
     if wrong:
         raise CheckpointCorrupt(f"{folder} differs from its record: " + "; ".join(wrong))
+
+
+def weights_in(sha256: Mapping[str, str]) -> dict[str, str]:
+    """Return the recorded hashes of the files that pictures depend on."""
+    return {name: digest for name, digest in sha256.items() if name != MEANINGS}
 
 
 def size_for(checkpoint: Checkpoint, ratio: tuple[int, int]) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from generation.techniques.device import DeviceChoice
 from generation.techniques.gan.model import Gan
 from generation.techniques.gan.model import load as load_gan
 from generation.work import border, manifest
-from generation.work.checkpoints import verify
+from generation.work.checkpoints import verify, weights_in
 from generation.work.errors import CheckpointCorrupt, FileRefused
 
 GAN, VAE = "gan", "vae"
@@ -33,7 +33,7 @@ class About:
     Attributes:
         kind: one of `KINDS`.
         side_px: Of its pictures.
-        sha256: Of every weight file.
+        sha256: Of every weight file that its pictures depend on.
     """
 
     name: str
@@ -138,7 +138,7 @@ def about(folder: Path) -> About:
         title=content.get("title", name),
         kind=kind,
         side_px=content["side_px"] if kind in {GAN, VAE} else content["width"],
-        sha256=content["sha256"],
+        sha256=weights_in(content["sha256"]),
         manifest=content,
     )
 

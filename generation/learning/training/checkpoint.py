@@ -16,8 +16,10 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
+from generation.language import meanings
 from generation.language.templates import styled
 from generation.language.text_encoder import PACKAGE, load_text_encoder
+from generation.language.vocabulary import names_in
 from generation.learning.dataset.stored import Dataset, Split
 from generation.work import manifest
 
@@ -133,7 +135,7 @@ def export(
     vae: AutoencoderTiny,
     scheduler: DPMSolverMultistepScheduler,
 ) -> None:
-    """Write weights in float16, configurations, and the manifest last of all.
+    """Write weights in float16, configurations, what the vocabulary means, and the manifest last.
 
     The text encoder is not copied: it is an installed package, pinned by hash.
 
@@ -146,6 +148,7 @@ def export(
         copy.deepcopy(part).to(device="cpu", dtype=STORAGE_DTYPE).save_pretrained(out / name)
         _drop_config_keys(out / name / "config.json")
     scheduler.save_pretrained(out / "scheduler")
+    meanings.write(out, names_in(about.vocabulary))
     index = {
         "_class_name": "StableDiffusionPipeline",
         "_diffusers_version": diffusers.__version__,

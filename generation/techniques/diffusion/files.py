@@ -57,19 +57,19 @@ def is_pinned(revision: str | None) -> bool:
 
 
 def weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return relative file to SHA-256 of every weight file in the checkpoint's folder.
+    """Return relative file to SHA-256 of every weight file that pictures depend on.
 
     A hub's commit pins its files, so those are named by the revision alone.
     """
     if checkpoint.sha256 or not is_local(checkpoint):
-        return dict(checkpoint.sha256)
+        return checkpoints.weights_in(checkpoint.sha256)
     folder = Path(checkpoint.source)
     hashes = {}
     for path in sorted(_weights(folder)):
         with path.open("rb") as file:
             name = path.relative_to(folder).as_posix()
             hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashes
+    return checkpoints.weights_in(hashes)
 
 
 def go_offline(all_checkpoints: Iterable[Checkpoint]) -> None:

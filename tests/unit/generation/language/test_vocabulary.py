@@ -5,9 +5,11 @@ import re
 
 import pytest
 
+from generation.language.remarking import remarks_on
 from generation.language.text_encoder import PACKAGE
-from generation.language.vocabulary import MAX_NEAR, unknown_words
+from generation.language.vocabulary import MAX_NEAR
 from generation.work.checkpoints import PATTERN
+from generation.work.remarks import UnknownWord
 from generation.work.requests.imagine import WeightedPrompt
 
 EMOJI = dataclasses.replace(
@@ -24,7 +26,8 @@ EMOJI = dataclasses.replace(
 
 
 def unknown(text, checkpoint=EMOJI):
-    return {found.word: found.near for found in unknown_words(checkpoint, (WeightedPrompt(text),))}
+    said = remarks_on(checkpoint, (WeightedPrompt(text),))
+    return {found.word: found.near for found in said if isinstance(found, UnknownWord)}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +46,7 @@ def test_a_word_that_means_something_known_needs_no_note(text):
     [("centaur", "horse"), ("toaster", "bread"), ("zebra", "horse"), ("piano", "guitar")],
 )
 def test_a_thing_that_is_not_there_is_told_with_what_comes_near(word, near):
-    (found,) = unknown_words(EMOJI, (WeightedPrompt(f"a {word}"),))
+    (found,) = remarks_on(EMOJI, (WeightedPrompt(f"a {word}"),))
     assert found.word == word
     assert near in found.near
 
@@ -79,7 +82,7 @@ def test_colours_numbers_small_words_and_looks_are_passed_over():
 
 def test_what_is_to_be_avoided_need_not_be_known():
     prompts = (WeightedPrompt("a fox"), WeightedPrompt("pyramid", -0.5))
-    assert unknown_words(EMOJI, prompts) == ()
+    assert remarks_on(EMOJI, prompts) == ()
 
 
 def test_suggestions_are_few_and_share_no_word_and_hold_no_markup():

@@ -61,9 +61,9 @@ def test_folder_tells_the_bot_what_it_can_draw(folder: Path) -> None:
     assert described.styled("a red circle", "outlined") == "a red circle, outlined style"
     assert described.default_style == "solid"
     checkpoints.verify(folder, described.sha256)
-    assert set(described.sha256) == {
-        f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae")
-    }
+    weights = {f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae")}
+    assert set(described.sha256) == {*weights, checkpoints.MEANINGS}
+    assert set(checkpoints.weights_in(described.sha256)) == weights
 
 
 def test_folder_tells_nothing_of_where_it_was_made(folder: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion import loading
-from generation.work.checkpoints import EMBEDDED, EMBEDDED_SCORER, read_checkpoint
+from generation.work.checkpoints import EMBEDDED, EMBEDDED_SCORER, MEANINGS, read_checkpoint
 from generation.work.errors import CheckpointCorrupt
 from generation.work.orders import Order
 from generation.work.requests.imagine import Imagine, WeightedPrompt
@@ -144,6 +144,8 @@ def test_the_embedded_checkpoint_draws_the_same_bits_alone_and_in_company():
     checkpoint = read_checkpoint(EMBEDDED)
     technique = loading.load(checkpoint, dataclasses.replace(CHOICE, threads=2), previews=False)
     assert any(name.startswith("sha256:text_encoder") for name in technique.fingerprint.fields)
+    assert MEANINGS in checkpoint.sha256
+    assert f"sha256:{MEANINGS}" not in technique.fingerprint.fields  # no bit depends on it
     request = Imagine(
         prompts=(WeightedPrompt("a red apple"),),
         model=checkpoint.name,
