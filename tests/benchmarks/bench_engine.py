@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -154,15 +154,10 @@ async def _pattern_rows() -> list[Row]:
     ]
 
 
-def run() -> list[Row]:
-    """Return rows of name, value and unit."""
-    rows = asyncio.run(_pattern_rows())
+def run() -> Iterator[Row]:
+    """Yield rows of name, value and unit."""
+    yield from asyncio.run(_pattern_rows())
     checkpoint = read_checkpoint(EMBEDDED)
     cold_s = asyncio.run(_first_image_s(checkpoint))
-    rows.append(("worker: cold start to the first embedded image", cold_s, "s"))
-    return rows + _engine_rows(checkpoint)
-
-
-if __name__ == "__main__":
-    for name, value, unit in run():
-        print(f"{name:60} {value:9.3f} {unit}")  # noqa: T201
+    yield "worker: cold start to the first embedded image", cold_s, "s"
+    yield from _engine_rows(checkpoint)

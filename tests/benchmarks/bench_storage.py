@@ -9,7 +9,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from generation.work.jobs import JobState, Place
@@ -40,31 +40,23 @@ MADE_LATER = """
 """
 
 
-def run() -> list[tuple[str, float, str]]:
-    """Return name, value and unit of each measurement."""
+async def run() -> AsyncIterator[tuple[str, float, str]]:
+    """Yield name, value and unit of each measurement."""
     with tempfile.TemporaryDirectory() as directory:
-        return asyncio.run(_measure(Path(directory)))
-
-
-async def _measure(directory: Path) -> list[tuple[str, float, str]]:
-    started = time.perf_counter()
-    await asyncio.to_thread(_build, directory / DATABASE_NAME)
-    build_s = time.perf_counter() - started
-    store = await Store.open(directory)
-    try:
-        # Commits come first: they leave the index in many small pieces, as in a bot at work.
-        commit_s = await _commit_s(store)
-        return [
-            (f"build a log of {NUM_PROMPTS:,} prompts", build_s, "s"),
-            ("commit one new job", 1e3 * commit_s, "ms"),
-            ("commits one after the other", 1.0 / commit_s, "1/s"),
-            *[
-                (f"search, {name} (≤ 20)", 1e3 * await _worst_s(store, filters), "ms")
-                for name, filters in _searches().items()
-            ],
-        ]
-    finally:
-        await store.close()
+        path = Path(directory)
+        started = time.perf_counter()
+        await asyncio.to_thread(_build, path / DATABASE_NAME)
+        yield f"build a log of {NUM_PROMPTS:,} prompts", time.perf_counter() - started, "s"
+        store = await Store.open(path)
+        try:
+            # Commits come first: they leave the index in many small pieces, as in a bot at work.
+            commit_s = await _commit_s(store)
+            yield "commit one new job", 1e3 * commit_s, "ms"
+            yield "commits one after the other", 1.0 / commit_s, "1/s"
+            for name, filters in _searches().items():
+                yield f"search, {name} (≤ 20)", 1e3 * await _worst_s(store, filters), "ms"
+        finally:
+            await store.close()
 
 
 def _searches() -> dict[str, dict[str, object]]:
@@ -168,8 +160,3 @@ def _request(prompt: str) -> Imagine:
         num_inference_steps=8,
         guidance_scale=4.0,
     )
-
-
-if __name__ == "__main__":
-    for name, value, unit in run():
-        print(f"{name:45} {value:10.3f} {unit}")  # noqa: T201

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from generation.work.checkpoints import EMBEDDED, MANIFEST
@@ -13,13 +14,12 @@ from generation.work.checkpoints import EMBEDDED, MANIFEST
 ROUNDS = 3
 
 
-def run() -> list[tuple[str, float, str]]:
-    """Return rows of name, value and unit."""
-    rows = [("terminal: atelier --help", _elapsed_s("--help"), "s")]
+def run() -> Iterator[tuple[str, float, str]]:
+    """Yield rows of name, value and unit."""
+    yield "terminal: atelier --help", _elapsed_s("--help"), "s"
     if (EMBEDDED / MANIFEST).is_file():
         elapsed_s = _elapsed_s("imagine", "a red apple", "--seed", "7", "--json")
-        rows.append(("terminal: cold start of atelier imagine (≤ 12)", elapsed_s, "s"))
-    return rows
+        yield "terminal: cold start of atelier imagine (≤ 12)", elapsed_s, "s"
 
 
 def _elapsed_s(*arguments: str) -> float:

@@ -4,9 +4,11 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.module_tracker import ModuleTracker
 
 MATRIX_SIDE = {"cpu": 1024, "cuda": 8192, "mps": 2048}
 MATRIX_ROUNDS = 5
@@ -42,9 +44,25 @@ class Timing:
         return self.floor_s / self.seconds
 
 
+class _NoModules(ModuleTracker):
+    """Tells no module from another.
+
+    The counter's own tracker puts hooks on every tensor that enters a module, and those refuse to
+    run inside `torch.autograd.grad` when the tensor is a leaf, as in a gradient penalty.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def operations_of(work: Callable[[], object]) -> int:
     """Return how many operations a piece of work takes, counted as it runs once."""
-    with FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _NoModules()
+    with counter:
         work()
     total: int = counter.get_total_flops()
     return total

@@ -17,6 +17,19 @@ def test_a_convolution_takes_two_operations_a_term() -> None:
     assert timing.operations_of(lambda: layer(torch.ones(1, 4, 8, 8))) == 2 * 4 * 6 * 9 * 64
 
 
+def test_a_gradient_penalty_is_counted_like_any_other_work() -> None:
+    critic = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 1))
+    real = torch.ones(3, 5, requires_grad=True)
+
+    def penalty() -> None:
+        (slope,) = torch.autograd.grad(critic(real).sum(), real, create_graph=True)
+        slope.square().sum().backward()
+
+    forward = timing.operations_of(lambda: critic(real))
+    assert forward == 2 * 3 * (5 * 7 + 7)
+    assert timing.operations_of(penalty) > 2 * forward
+
+
 def test_floor_and_share_follow_from_counted_operations() -> None:
     measured = Timing(seconds=2.0, operations=10**9, matrix_rate=1e9, device="", dtype="")
     assert (measured.floor_s, measured.share) == (1.0, 0.5)
