@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench browser-deps clean
+.PHONY: help install demo test test-isa check format bench browser-deps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 22
@@ -18,6 +18,9 @@ demo: $(INSTALLED)  ## the real bot on a Discord look-alike in the browser; ARGS
 
 test: $(INSTALLED)  ## all tests; ARGS="-k queue" narrows
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+test-isa: $(INSTALLED)  ## the tests that draw, under each instruction set this CPU has (nightly; takes long)
+	$(BIN)/python -m tests.isa $(ARGS)
 
 check: $(INSTALLED)  ## formatter, linter, types, import contracts
 	$(BIN)/ruff format --check .

@@ -1,8 +1,14 @@
-"""Any family of checkpoints is drawn through its own pipeline with the same promises."""
+"""Any family of checkpoints is drawn through its own pipeline with the same promises.
+
+Two pictures by one engine are the same computation and equal to the bit, on any machine. Ours and
+the stock pipeline's are the same *picture*: our decoder's weights lie otherwise in memory, so other
+kernels compute it on some processors, and they are held to a distance.
+"""
 
 import dataclasses
 import io
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
@@ -18,6 +24,7 @@ from generation.work.results import ImagesDone, OrderCancelled, OrderFailed, Ste
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
+SAME_PICTURE = 2  # grey levels: one in one pixel was seen; rounding may add another
 KINDS = ("sdxl", "sd3", "flux")
 REQUEST = Imagine(
     prompts=(WeightedPrompt("a fox"),),
@@ -54,6 +61,12 @@ def images(events, job_id):
     return [image.png for image in done.images]
 
 
+def grey_levels_apart(png, expected):
+    """Return the largest difference of two pictures in any pixel and colour."""
+    ours = np.asarray(Image.open(io.BytesIO(png)), dtype=int)
+    return np.abs(ours - np.asarray(expected, dtype=int)).max()
+
+
 def from_image():
     start = Input(Role.START, "0" * 64)
     request = dataclasses.replace(REQUEST, inputs=(start,), strength=0.6)
@@ -73,8 +86,9 @@ def test_what_we_draw_is_what_the_stock_pipeline_draws(technique):
         height=48,
         generator=torch.Generator("cpu").manual_seed(8),
     ).images[0]
-    second = images(draw(technique, Order(1, REQUEST)), 1)[1]
-    assert Image.open(io.BytesIO(second)).tobytes() == expected.tobytes()
+    first, second = images(draw(technique, Order(1, REQUEST)), 1)
+    assert grey_levels_apart(second, expected) <= SAME_PICTURE
+    assert grey_levels_apart(first, expected) > 10 * SAME_PICTURE  # of another seed
 
 
 def test_an_image_is_the_same_file_alone_and_in_company(technique):
@@ -122,7 +136,7 @@ def test_pictures_start_from_a_picture(technique):
             generator=torch.Generator("cpu").manual_seed(7),
             **({} if "XL" in type(stock).__name__ else SIZE),
         ).images[0]
-    assert Image.open(io.BytesIO(png)).tobytes() == expected.tobytes()
+    assert grey_levels_apart(png, expected) <= SAME_PICTURE
 
 
 SIZE = {"width": 32, "height": 48}
