@@ -91,6 +91,16 @@ def duration(seconds: float) -> str:
     return f"about {seconds / 3600:.0f} hours"
 
 
+def span(at_least_s: float, at_most_s: float) -> str:
+    """Return two spans of time as people say them, as one if they would say the same."""
+    least, most = duration(at_least_s), duration(at_most_s)
+    if least == most:
+        return most
+    if least.split()[-1] == most.split()[-1]:
+        return f"{least.rpartition(' ')[0]} to {most.removeprefix('about ')}"
+    return f"{least} to {most.removeprefix('about ')}"
+
+
 def mention(member_id: int) -> str:
     """Return a mention; messages carry `AllowedMentions.none()`, so nobody is pinged."""
     return f"<@{member_id}>" if member_id else "the terminal"

@@ -21,6 +21,7 @@ from bot.chat.presses import Press
 from bot.chat.views import result as views
 from bot.studio.drawing import now
 from generation.work.jobs import Image, Job, JobState, Place
+from generation.work.queue import Wait
 from generation.work.results import StepDone
 from storage.store import Store
 
@@ -81,9 +82,9 @@ class Delivery:
         view = views.placeholder(job, status=status, preview="preview.png" if files else None)
         await self._show_now_and_then(job, JobState.RUNNING, view, files)
 
-    async def show_place(self, job: Job, place: int, wait_s: float) -> None:
+    async def show_place(self, job: Job, wait: Wait) -> None:
         """Show how far a waiting job has come, if the last edit is long enough ago."""
-        view = views.placeholder(job, status=views.queued_status(place, wait_s))
+        view = views.placeholder(job, status=views.queued_status(wait))
         await self._show_now_and_then(job, JobState.QUEUED, view, [])
 
     async def _show_now_and_then(

@@ -16,7 +16,7 @@ from generation.work.errors import GenerationError
 from generation.work.jobs import Job, JobState
 from generation.work.orders import batch_key
 from generation.work.prices import padded
-from generation.work.queue import FairQueue, Ticket
+from generation.work.queue import FairQueue, Ticket, Wait
 from generation.work.results import StepDone
 from storage.store import Store
 
@@ -83,8 +83,8 @@ class Dispatcher:
         self.queue.push(await self._ticket(job))
         self._wake.set()
 
-    async def estimate(self, job: Job) -> tuple[int, float]:
-        """Return the place a job has, or would have, in line and the seconds until it is drawn."""
+    async def estimate(self, job: Job) -> Wait:
+        """Return the place a job has, or would have, in line, and when its pictures are there."""
         ticket = await self._ticket(job)
         is_new = job.id not in self.queue
         if is_new:
@@ -97,7 +97,12 @@ class Dispatcher:
         drawing_s = sum(
             running.cost_s * self._left[running.id] for running in self.running.values()
         )
-        return wait.place, drawing_s + wait.at_most_s + job.cost_s
+        own_s = job.cost_s if ticket.shared_s is None else ticket.shared_s
+        return Wait(
+            wait.place,
+            drawing_s + wait.at_least_s + own_s,
+            drawing_s + wait.at_most_s + job.cost_s,
+        )
 
     async def cancel(self, job: Job) -> None:
         """Take a job out of the line, or stop it at its next step."""
@@ -167,7 +172,7 @@ class Dispatcher:
         for ticket in list(itertools.islice(self.queue.in_order(), TOLD)):
             job = await self._store.jobs.get(ticket.job_id)
             if job.id in self.queue:
-                await self._screen.show_place(job, *await self.estimate(job))
+                await self._screen.show_place(job, await self.estimate(job))
 
     async def _after_end(self, job: Job, ticket: Ticket) -> None:
         log.info("ended", extra={"job_id": job.id, "state": job.state.value})

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from generation.work.jobs import Job
+from generation.work.queue import Wait
 from generation.work.results import StepDone
 
 
@@ -12,7 +13,7 @@ class Screen(Protocol):
     async def show_progress(self, job: Job, event: StepDone) -> None:
         """Show a step of a job that is being drawn."""
 
-    async def show_place(self, job: Job, place: int, wait_s: float) -> None:
+    async def show_place(self, job: Job, wait: Wait) -> None:
         """Show how far a waiting job has come."""
 
     async def post(self, job: Job) -> Job:

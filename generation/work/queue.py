@@ -95,7 +95,7 @@ class Ticket:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Wait:
-    """What is ahead of a ticket.
+    """What is ahead of a ticket, or what passes until a job's pictures are there.
 
     Args:
         place: Its place in fair order, from 1; exact.

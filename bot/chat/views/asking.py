@@ -59,7 +59,7 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
     studio = interaction.client.studio
     try:
         for job in jobs[:SHOWN_AT_ONCE]:
-            status = views.queued_status(*await studio.dispatcher.estimate(job))
+            status = views.queued_status(await studio.dispatcher.estimate(job))
             view = views.placeholder(job, status=status)
             if is_open and job is jobs[0]:
                 message: EditableMessage = await interaction.edit_original_response(view=view)

@@ -8,8 +8,9 @@ import discord
 
 from bot.chat.presses import Action, Press
 from bot.chat.views.press import PressButton
-from bot.messages import alt_text, duration, mention, plain
+from bot.messages import alt_text, mention, plain, span
 from generation.work.jobs import Image, Job, JobState
+from generation.work.queue import Wait
 
 ACCENT = discord.Colour.from_str("#E4572E")
 QUIET = discord.Colour.from_str("#8A8F98")
@@ -148,11 +149,12 @@ def _view(items: Sequence[Item], colour: discord.Colour) -> discord.ui.LayoutVie
     return view
 
 
-def queued_status(place: int, wait_s: float) -> str:
-    """Return the line of a waiting job: its place and an estimate from measured costs."""
-    if place <= 1:
-        return f"Next in line · {duration(wait_s)}"
-    return f"Waiting · place {place} · {duration(wait_s)}"
+def queued_status(wait: Wait) -> str:
+    """Return the line of a waiting job: its place and when its pictures are there, as told."""
+    until = span(wait.at_least_s, wait.at_most_s)
+    if wait.place <= 1:
+        return f"Next in line · {until}"
+    return f"Waiting · place {wait.place} · {until}"
 
 
 def drawing_status(step: int, num_inference_steps: int) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot.chat.presses import NUMBERS, Action, Press, number_of
 from bot.chat.views.press import form_values
 from bot.chat.views.result import result
-from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, remarks
+from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, remarks, span
 from generation.work.jobs import Image, Job, JobState, Place
 from generation.work.remarks import Cut, OtherLanguage, SeveralThings, UnknownWord
 from generation.work.requests.imagine import Imagine, WeightedPrompt
@@ -112,6 +112,20 @@ def test_a_changed_question_has_another_hash() -> None:
 )
 def test_durations_read_as_people_say_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("at_least_s", "at_most_s", "words"),
+    [
+        (20.0, 20.0, "about 20 seconds"),
+        (5.0, 20.0, "about 5 to 20 seconds"),
+        (120.0, 480.0, "about 2 to 8 minutes"),
+        (45.0, 180.0, "about 45 seconds to 3 minutes"),
+        (0.5, 8.0, "about a second to 8 seconds"),
+    ],
+)
+def test_a_range_reads_as_people_say_it(at_least_s: float, at_most_s: float, words: str) -> None:
+    assert span(at_least_s, at_most_s) == words
 
 
 def test_form_values_are_found_in_rows_and_labels() -> None:
