@@ -354,13 +354,9 @@ class FairQueue:
         if fair is None or room < 1:
             return ()
         is_in_turn = fair.alike == alike and fair.num_images <= room
-        passes = self._passes.get(fair.job_id, 0)
-        if not is_in_turn and passes >= MAX_PASSES:
+        if not is_in_turn and self._passes.get(fair.job_id, 0) >= MAX_PASSES:
             return ()
-        taken = self._fill(alike, room, Counter(running), fair_tag_us=tag_us)
-        if taken and not is_in_turn:
-            self._passes[fair.job_id] = passes + 1
-        return tuple(taken)
+        return tuple(self._fill(alike, room, Counter(running), fair=(tag_us, fair.job_id)))
 
     def in_order(self) -> Iterator[Ticket]:
         """Yield every waiting ticket in fair order, as it stands now."""
@@ -436,23 +432,40 @@ class FairQueue:
         room: int,
         at_work: Counter[int],
         *,
-        fair_tag_us: int | None = None,
+        fair: tuple[int, int] | None = None,
     ) -> list[Ticket]:
-        """Take out tickets of one kind, in fair order, that fit, and are near if a tag is given."""
+        """Take out tickets of one kind, in fair order, that fit.
+
+        With a tag and job of the fair next one, only those near to it, which may overtake it. Their
+        server is charged for them, so one whose turn it is in that server, but which cannot
+        come along, lets them go first a bounded number of times only.
+        """
         taken: list[Ticket] = []
+        overtaken = set() if fair is None else {fair[1]}
         while room > 0:
-            nearest = itertools.islice(self._walk(at_work, alike), FILL_MISSES)
-            for tag_us, ticket in nearest:
-                is_near = fair_tag_us is None or self._is_near(ticket, tag_us, fair_tag_us)
-                if ticket.num_images <= room and is_near:
+            for tag_us, ticket in itertools.islice(self._walk(at_work, alike), FILL_MISSES):
+                front = self._front(ticket.guild_id, at_work)
+                is_patient = self._passes.get(front, 0) < MAX_PASSES or front == ticket.job_id
+                is_near = fair is None or self._is_near(ticket, tag_us, fair[0])
+                if ticket.num_images <= room and is_near and is_patient:
                     break
             else:
                 break
+            if front != ticket.job_id:
+                overtaken.add(front)
             self._take_out(ticket, is_charged=True)
             taken.append(ticket)
             room -= ticket.num_images
             at_work[ticket.member_id] += 1
+        for job_id in (overtaken & self._tickets.keys()) if taken else ():
+            self._passes[job_id] = self._passes.get(job_id, 0) + 1
         return taken
+
+    def _front(self, guild_id: int | None, running: Mapping[int, int]) -> int:
+        """Return the job whose turn it is in a server that has one which may begin."""
+        heads = (self._tickets[job_id] for _, job_id, _ in self._servers[guild_id].heads)
+        free = (head for head in heads if running.get(head.member_id, 0) < head.max_concurrent)
+        return next(free).job_id
 
     def _walk(
         self, running: Mapping[int, int], alike: Hashable | None = None

@@ -273,6 +273,44 @@ def test_nobody_starves_however_many_others_keep_coming(arrivals, per_turn):
         assert turns <= (MAX_PASSES + 1) * (waiting_before + 1)
 
 
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5), st.booleans())
+def test_nobody_starves_however_many_join_what_is_being_drawn(
+    per_turn, room, num_images, is_other_kind
+):
+    """A batch of kind a is joined whenever it can be, and new ones of its kind keep coming."""
+    queue = FairQueue()
+    numbers = itertools.count(1)
+
+    def ask(member_id, kind, num_images):
+        number = next(numbers)
+        queue.push(
+            Ticket(
+                job_id=number,
+                member_id=member_id,
+                guild_id=member_id % 2,
+                cost_s=1.0,
+                alike=kind,
+                model="a",
+                num_images=num_images,
+            )
+        )
+        return number
+
+    patient = ask(999, "b" if is_other_kind else "a", num_images)
+    drawn_before = 0
+    for turn in itertools.count():
+        for newcomer in range(per_turn):
+            ask(1000 + per_turn * turn + newcomer, "a", 1)
+        drawn = queue.fit("a", room=room, running={}) or queue.next_batch(
+            loaded_model="a", running={}, max_images={"a": room}
+        )
+        if patient not in queue:
+            break
+        drawn_before += len(drawn)
+        # Its own server's others go first MAX_PASSES times; by as much, then, may another server.
+        assert drawn_before <= 3 * (MAX_PASSES + 1) * room
+
+
 class History(RuleBasedStateMachine):
     """Any order of pushing, serving, cancelling and interrupting, against plain bookkeeping."""
 
