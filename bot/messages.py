@@ -10,6 +10,7 @@ from generation.work.remarks import Cut, OtherLanguage, Remark, SeveralThings, U
 
 # Discord's own escape leaves masked links and headings alone.
 _MARKDOWN = re.compile(r"([\\`*_~|>#\[\]()\-<@:])")
+_LINK = re.compile(r"<?https?://\S+", re.IGNORECASE)
 SHOWN_PROMPT = 300
 SHOWN_UNKNOWN = 3
 SHOWN_THINGS = 3
@@ -31,6 +32,11 @@ def plain(text: str, limit: int = SHOWN_PROMPT) -> str:
     text = _MARKDOWN.sub(r"\\\1", text)
     # A zero-width space after the scheme keeps Discord from making a link of it.
     return re.sub(r"(https?)(\\:)//", "\\1\\2\u200b//", text)
+
+
+def without_links(text: str) -> str:
+    """Return a prompt without the links in it: Discord's are signed, and open to whoever has one."""
+    return _LINK.sub("(a link)", text)
 
 
 def alt_text(prompt: str, index: int, total: int, style: str | None) -> str:

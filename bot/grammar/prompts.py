@@ -28,10 +28,12 @@ __all__ = [
     "check_style",
     "choose_model",
     "expand",
+    "flags_to_text",
     "parse",
     "parse_jobs",
     "resolve",
     "to_text",
+    "words_to_text",
 ]
 
 CONFIRM_ABOVE = 5  # more jobs than this are asked about first
@@ -103,18 +105,36 @@ def parse_jobs(text: str) -> tuple[ParsedPrompt, ...]:
 
 def to_text(parsed: ParsedPrompt) -> str:
     """Return the canonical text of a job; `parse` is its inverse."""
-    words = [*parsed.image_urls]
+    return " ".join(
+        filter(None, [*parsed.image_urls, words_to_text(parsed), flags_to_text(parsed)])
+    )
+
+
+def words_to_text(parsed: ParsedPrompt) -> str:
+    """Return the words of a job as they can be typed, without links and flags."""
+    words = []
     if len(parsed.prompts) == 1 and parsed.prompts[0].weight == 1:
         words.append(parsed.prompts[0].text)
     else:
         for part in parsed.prompts:
             space = " " if part.text.endswith(":") else ""
             words.append(f"{part.text}{space}::{decimal_text(part.weight)}")
-    for flag in FLAGS:
-        if flag.field in parsed.given:
-            value = flag.write(getattr(parsed, flag.field))
-            words.append(f"--{flag.spellings[0]} {value}".rstrip())
-    return " ".join(words).replace("{", "\\{").replace("}", "\\}")
+    return _escaped(" ".join(words))
+
+
+def flags_to_text(parsed: ParsedPrompt) -> str:
+    """Return the flags of a job as they can be typed behind its words."""
+    given = parsed.given
+    flags = [
+        f"--{flag.spellings[0]} {flag.write(getattr(parsed, flag.field))}".rstrip()
+        for flag in FLAGS
+        if flag.field in given
+    ]
+    return _escaped(" ".join(flags))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "\\{").replace("}", "\\}")
 
 
 def _expand(text: str) -> list[Marked]:

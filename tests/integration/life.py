@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -223,7 +224,8 @@ class Life:
 
     def message(self, job_id: int) -> dict[str, Any]:
         """Return the one message that is a job's; fail if there are more or none."""
-        (message,) = (post for post in self.discord.posts() if f"Job {job_id} " in str(post))
+        of_it = re.compile(rf"atelier:(?!vote)[a-z]+:{job_id}\b")
+        (message,) = (p for p in self.discord.posts() if of_it.search(str(p["components"])))
         return message
 
     def assert_nothing_lost(self) -> None:

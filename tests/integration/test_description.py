@@ -85,8 +85,8 @@ async def take_the_tour(life: Life) -> None:
         await life.answer(await discord.slash(MODERATOR, command))
     await life.answer(await discord.slash(7, "imagine", prompt="a fox --ar 9999:1"))
     await life.answer(await discord.click(8, post, "1 ·"))
-    for label in ("Details", "Delete"):
-        await life.answer(await discord.click(7, post, label))
+    details = await life.answer(await discord.click(7, post, "Details"))
+    await life.answer(await discord.click(7, details, "Delete"))
     await life.answer(await discord.menu(MODERATOR, "Show record", post))
     await fill_in(life, await discord.menu(8, "Report", post))
     await fill_in(life, await discord.click(8, post, "Remix"))

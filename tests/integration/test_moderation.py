@@ -265,7 +265,7 @@ async def test_take_down_hides_pictures_and_restore_brings_them_back(world: Worl
     await act(world, shown, "Take down", "spam")
     hidden = world.message(job)
     assert hidden.attachments == []
-    assert "removed" in text_of(hidden)
+    assert "taken these pictures down" in text_of(hidden)
     assert "Remix" not in labels(hidden)
     shown = await record(world, job)
     assert len(shown.attachments) == 3  # moderators still see them, as spoilers

@@ -14,7 +14,7 @@ from bot.studio.refusals import Gone, Refused
 from bot.studio.studio import Ask
 from generation.work.jobs import Job
 from storage.moderation import ActionKind
-from tests.integration.conftest import World, answer_to
+from tests.integration.conftest import World, answer_to, buttons
 
 ELSEWHERE = "belongs to another server"
 
@@ -159,6 +159,36 @@ async def test_a_suspended_member_does_not_vote(world: World) -> None:
     answer = await world.bob.click(world.message(job), label="1 · 0")
     assert "suspended" in text_of(answer_to(answer))
     assert not any((await world.app.store.votes.counts(job.id)).values())
+
+
+async def test_what_was_taken_down_leaves_neither_words_nor_again_in_public(world: World) -> None:
+    await world.consent(world.alice, world.bob)
+    job = await world.imagine(world.alice, "a vile thing")
+    shown = await world.mod.context_menu(world.channel, "Show record", world.message(job))
+    form = await world.mod.click(shown.response.message, label="Take down")
+    await world.mod.submit_modal(form, {"reason": "not here"})
+    message = world.message(job)
+    assert "vile" not in text_of(message)
+    assert list(buttons(message)) == ["Details"]
+    assert message.attachments == []
+    for member, may_read in ((world.bob, False), (world.alice, True), (world.mod, True)):
+        details = await member.click(message, label="Details")
+        assert ("vile" in text_of(answer_to(details))) is may_read
+    form = await world.mod.click(shown.response.message, label="Restore")
+    await world.mod.submit_modal(form, {"reason": "it was art"})
+    assert "vile" in text_of(world.message(job))
+    assert "Again" in buttons(world.message(job))
+
+
+async def test_details_shows_nobody_the_signed_link_of_a_picture(world: World) -> None:
+    await world.consent(world.alice)
+    job = await world.imagine(world.alice, "a fox")
+    async with world.app.store.database.transaction() as connection:
+        signed = "https://cdn.simcord.invalid/a.png?ex=1&hm=5ec4e7 a fox"
+        await connection.execute("UPDATE jobs SET typed = ? WHERE id = ?", (signed, job.id))
+    details = await world.bob.click(world.message(job), label="Details")
+    assert "a fox" in text_of(details.response)
+    assert "5ec4e7" not in text_of(details.response)
 
 
 # Channels

@@ -33,16 +33,16 @@ BUTTONS = """### Buttons under a picture
 **👍** your vote for one picture, once; again to take it back
 **Again** the same words with new seeds
 **Remix** change the words and start from one of the pictures, where its owner agreed
-**Details** everything needed to draw it again: words, seed, model, size
-**Cancel** while it waits or draws, for its owner and moderators
-**Delete** removes the pictures for good; the record of the request stays"""
+**Details** everything needed to draw it again: words, seed, model, size; its owner finds \
+**Delete** there, which removes the pictures for good; the record of the request stays
+**Cancel** while it waits or draws, for its owner and moderators"""
 
 PRIVACY = """### What I keep, and what you decide
 I keep your prompt, its settings, the seed and the pictures, so that they can be drawn again and \
 moderated. This server's moderators can read that record.
 `/consent` has three switches, each off until you turn it on: show in the gallery, others may \
 remix, may improve the models. Each answer is recorded with its time; change it whenever you like.
-**Delete** under a picture removes picture and file. Everything I draw is marked as AI-generated."""
+**Details**, then **Delete** removes picture and file. Everything I draw is marked as AI-generated."""
 
 
 @app_commands.command(description="What waits to be drawn, and whose turn it is")

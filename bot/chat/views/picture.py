@@ -13,11 +13,13 @@ from bot.chat.presses import Action, Press, number_of
 from bot.chat.views import result as views
 from bot.chat.views.asking import note_instead, proceed
 from bot.chat.views.press import Form, PressButton
-from bot.messages import mention, plain
+from bot.grammar.remixing import asked_again, with_settings
+from bot.messages import mention, plain, without_links
 from bot.studio.refusals import Gone
 from bot.studio.studio import Ask
 from generation.work.jobs import Job, JobState
-from generation.work.requests.imagine import Imagine
+
+MAX_FIELD = 4_000  # characters of a form's field, Discord's limit; twice what a prompt may have
 
 
 async def vote(interaction: Interaction, press: Press) -> None:
@@ -48,11 +50,15 @@ async def open_remix(interaction: Interaction, press: Press) -> None:
     if not shown:
         raise Gone("Those pictures were removed, so they cannot be remixed.")
     await studio.check_remix(actor, shown[0])
+    asked = asked_again(job.typed, job.request, studio.checkpoints)
     prompt: discord.ui.TextInput[Any] = discord.ui.TextInput(
         style=discord.TextStyle.paragraph,
         custom_id="prompt",
-        default=_as_typed(job.request)[:2000],
-        max_length=2000,
+        default=asked.words,
+        max_length=MAX_FIELD,
+    )
+    settings: discord.ui.TextInput[Any] = discord.ui.TextInput(
+        custom_id="settings", default=asked.settings, max_length=MAX_FIELD, required=False
     )
     choice: discord.ui.Select[Any] = discord.ui.Select(
         custom_id="image",
@@ -64,18 +70,17 @@ async def open_remix(interaction: Interaction, press: Press) -> None:
         ],
     )
     fields = [
-        discord.ui.Label(text="What to draw now", component=prompt),
+        discord.ui.Label(
+            text="What to draw now",
+            component=prompt,
+        ),
+        discord.ui.Label(
+            text="Settings", description="Flags as in `/help prompts`", component=settings
+        ),
         discord.ui.Label(text="Starting from", component=choice),
     ]
     form = Form(Press(Action.REMIX, (job.id, interaction.id)), title="Remix", fields=fields)
     await open_form(interaction, form)
-
-
-def _as_typed(request: Imagine) -> str:
-    """Return the request in the prompt grammar, without its seed."""
-    style = f" --style {request.style}" if request.style else ""
-    negative = f" --no {request.negative_prompt}" if request.negative_prompt else ""
-    return f"{request.prompt}{style}{negative} --model {request.model}"
 
 
 async def send_remix(interaction: Interaction, press: Press, values: Mapping[str, str]) -> None:
@@ -84,23 +89,33 @@ async def send_remix(interaction: Interaction, press: Press, values: Mapping[str
     parent = await studio.image(number_of(values.get("image", "")) or 0)
     if parent.job_id != press.numbers[0]:
         raise Gone("That picture does not belong to this message.")
-    ask = Ask(text=values.get("prompt", ""), channel_id=interaction.channel_id or 0, parent=parent)
+    text = with_settings(values.get("prompt", ""), values.get("settings", ""))
+    ask = Ask(text=text, channel_id=interaction.channel_id or 0, parent=parent)
     await proceed(interaction, await studio.submit(await actor_of(interaction), ask))
 
 
 async def details(interaction: Interaction, press: Press) -> None:
-    """Show, to one person, everything needed to redraw."""
-    studio = interaction.client.studio
-    job = await studio.job_here(await actor_of(interaction), press.numbers[0])
+    """Show, to one person, everything needed to redraw, and what else they may do."""
+    studio, actor = interaction.client.studio, await actor_of(interaction)
+    job = await studio.job_here(actor, press.numbers[0])
+    is_theirs = job.member_id == actor.member_id
+    images = await studio.store.images.of_job(job.id)
+    if any(image.taken_down_at for image in images) and not (is_theirs or actor.moderates(job)):
+        raise Gone("A moderator has taken these pictures down.")
+    shown = [image for image in images if image.is_shown]
     view = discord.ui.LayoutView(timeout=None)
     view.add_item(discord.ui.TextDisplay(_recipe(job)))
-    images = [image for image in await studio.store.images.of_job(job.id) if image.is_shown]
-    if images:
-        lines = [f"`{i.index + 1}` seed `{i.seed}` sha256 `{i.sha256[:16]}…`" for i in images]
+    buttons = []
+    if shown:
+        lines = [f"`{i.index + 1}` seed `{i.seed}` sha256 `{i.sha256[:16]}…`" for i in shown]
         view.add_item(discord.ui.TextDisplay("\n".join(lines)))
-        if job.member_id == interaction.user.id:
-            remix = PressButton(Press(Action.REMIX, (job.id,)), label="Remix", emoji="🎨")
-            view.add_item(discord.ui.ActionRow(remix))
+    if shown and is_theirs:
+        buttons.append(PressButton(Press(Action.REMIX, (job.id,)), label="Remix", emoji="🎨"))
+    if shown and (is_theirs or actor.moderates(job)):
+        delete = Press(Action.DELETE, (job.id,))
+        buttons.append(PressButton(delete, label="Delete", style=discord.ButtonStyle.danger))
+    if buttons:
+        view.add_item(views.Row(*buttons))
     await reply(interaction, view, ephemeral=True)
 
 
@@ -108,7 +123,7 @@ def _recipe(job: Job) -> str:
     request = job.request
     facts = {
         "Asked by": mention(job.member_id),
-        "Typed": plain(job.typed, 600),
+        "Typed": plain(without_links(job.typed), 600),
         "Prompt": plain(request.prompt, 600),
         "Negative prompt": plain(request.negative_prompt, 300) or "none",
         "Model": f"`{request.model}`",
@@ -120,10 +135,11 @@ def _recipe(job: Job) -> str:
         "State": job.state.value,
         "Asked": views.stamp(job.created_at),
     }
+    if job.elapsed_s is not None:
+        facts["Drawn in"] = f"{job.elapsed_s:.1f} s"
     if start := request.start:
         facts["Started from"] = f"`{start.sha256[:16]}…` at strength {request.strength:g}"
     lines = [f"### Job {job.id}", *(f"**{name}:** {value}" for name, value in facts.items())]
-
     return "\n".join(lines)
 
 

@@ -56,8 +56,8 @@ def ended(job: Job) -> discord.ui.LayoutView:
     }
     reason = f"\n-# {plain(job.reason)}" if job.reason else ""
     text = f"{_headline(job)}\nJob {job.id} {words.get(job.state, job.state)}.{reason}"
-    again = PressButton(Press(Action.AGAIN, (job.id,)), label="Again", emoji="🔁")
-    return _view([discord.ui.TextDisplay(text), Row(again)], QUIET)
+    buttons = Row(_again(job), _details(job))
+    return _view([discord.ui.TextDisplay(text), buttons], QUIET)
 
 
 def result(
@@ -75,22 +75,29 @@ def result(
         votes: Image id to votes.
         may_remix: Whether the owner lets others remix; without it there is no Remix button.
     """
+    if any(image.taken_down_at for image in images):
+        return _taken_down(job)
     shown = [image for image in images if image.is_shown]
-    style = f" · style `{job.request.style}`" if job.request.style else ""
-    took = f" · {job.elapsed_s:.1f} s" if job.elapsed_s is not None else ""
-    # The best of several may come from any of their seeds, so each is named.
-    seeds = [image.seed for image in images] if job.request.num_spare else [job.request.seed]
-    seed = "seed " + ", ".join(f"`{each}`" for each in seeds)
-    facts = f"-# Job {job.id} · {mention(job.member_id)} · {seed}{style}{took}"
-    items: list[Item] = [discord.ui.TextDisplay(f"{_headline(job)}\n{facts} · AI-generated")]
+    style = f" · {plain(job.request.style)}" if job.request.style else ""
+    facts = f"-# {mention(job.member_id)}{style} · AI-generated"
+    items: list[Item] = [discord.ui.TextDisplay(f"{_headline(job)}\n{facts}")]
     items += _notes(job)
     if shown:
         items.append(_gallery(job, shown, len(images)))
         items += _vote_rows(shown, votes)
     else:
         items.append(discord.ui.TextDisplay("*The pictures were removed.*"))
-    items.append(_button_row(job, bool(shown), may_remix))
+    buttons = [_again(job)]
+    if may_remix and shown:
+        buttons.append(PressButton(Press(Action.REMIX, (job.id,)), label="Remix", emoji="🎨"))
+    items.append(Row(*buttons, _details(job)))
     return _view(items, ACCENT if shown else QUIET)
+
+
+def _taken_down(job: Job) -> discord.ui.LayoutView:
+    """Return what is left in public of a job that was taken down: neither words nor Again."""
+    text = f"*A moderator has taken these pictures down.*\n-# {mention(job.member_id)}"
+    return _view([discord.ui.TextDisplay(text), Row(_details(job))], QUIET)
 
 
 def _headline(job: Job) -> str:
@@ -125,22 +132,17 @@ def _vote_rows(shown: Sequence[Image], votes: Mapping[int, int]) -> list[Row]:
         )
         for image in shown
     ]
-    return [Row(*buttons[i : i + 4]) for i in range(0, len(buttons), 4)]
+    width = 5 if len(buttons) <= 5 else 4  # of a row; Discord allows five
+    return [Row(*buttons[i : i + width]) for i in range(0, len(buttons), width)]
 
 
-def _button_row(job: Job, has_pictures: bool, may_remix: bool) -> Row:
-    number = (job.id,)
-    buttons = [PressButton(Press(Action.AGAIN, number), label="Again", emoji="🔁")]
-    if may_remix and has_pictures:
-        buttons.append(PressButton(Press(Action.REMIX, number), label="Remix", emoji="🎨"))
-    buttons.append(PressButton(Press(Action.DETAILS, number), label="Details", emoji="🔎"))
-    if has_pictures:
-        buttons.append(
-            PressButton(
-                Press(Action.DELETE, number), label="Delete", style=discord.ButtonStyle.danger
-            )
-        )
-    return Row(*buttons)
+def _again(job: Job) -> PressButton:
+    return PressButton(Press(Action.AGAIN, (job.id,)), label="Again", emoji="🔁")
+
+
+def _details(job: Job) -> PressButton:
+    """Return the button to everything else: numbers, and what only some may do."""
+    return PressButton(Press(Action.DETAILS, (job.id,)), label="Details", emoji="🔎")
 
 
 def _view(items: Sequence[Item], colour: discord.Colour) -> discord.ui.LayoutView:
