@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 
 Row = tuple[str, float, str]
@@ -47,20 +47,26 @@ def measure(part: str) -> None:
             show(row)
 
 
+def run_each(commands: Mapping[str, Sequence[str]]) -> list[str]:
+    """Run each part's command after the other and return the parts that failed."""
+    failed = []
+    for part, command in commands.items():
+        started_s = time.monotonic()
+        print(f"--- {part}", flush=True)  # noqa: T201
+        if subprocess.run(command, check=False).returncode:
+            failed.append(part)
+        print(f"--- {part}: {time.monotonic() - started_s:.0f} s", file=sys.stderr)  # noqa: T201
+    return failed
+
+
 def main(wanted: list[str]) -> int:
     """Measure what is wanted, everything by default; return 1 if a part failed."""
     parts = sorted(path.stem[6:] for path in Path(__file__).parent.glob("bench_*.py"))
     if unknown := sorted(set(wanted) - set(parts)):
         print(f"no such part: {', '.join(unknown)}; there are {', '.join(parts)}")  # noqa: T201
         return 2
-    failed = []
-    for part in wanted or parts:
-        started_s = time.monotonic()
-        print(f"--- {part}", flush=True)  # noqa: T201
-        code = f"from tests.benchmarks.__main__ import measure; measure({part!r})"
-        if subprocess.run([sys.executable, "-c", code], check=False).returncode:
-            failed.append(part)
-        print(f"--- {part}: {time.monotonic() - started_s:.0f} s", file=sys.stderr)  # noqa: T201
+    code = "import sys; from tests.benchmarks.__main__ import measure; measure(sys.argv[1])"
+    failed = run_each({part: [sys.executable, "-c", code, part] for part in wanted or parts})
     if failed:
         print(f"failed: {', '.join(failed)}; their rows end where they failed")  # noqa: T201
     return 1 if failed else 0

@@ -3,7 +3,6 @@
 Beside them stands who gains by it: the same arrivals, served by it and by a plain line.
 """
 
-import heapq
 import itertools
 import random
 import statistics
@@ -26,7 +25,8 @@ Row = tuple[str, float, str]
 
 JOB_S = 4.0  # one job of four pictures
 GREEDY = 40  # jobs of one member at once
-ASKERS = 200  # members who ask once
+CROWD = 200  # accounts of another server, a job each at once
+ASKERS = 200  # members who ask once, at random
 LOAD = 0.7  # of the device, by those who ask once
 
 
@@ -117,24 +117,36 @@ def _shape(members: int, servers: int) -> Iterator[Row]:
     yield f"queue: settle p99, {shape}", _percentile(settled_ms, 99), "ms"
 
 
-def _arrivals() -> list[tuple[float, Ticket]]:
-    """Return when each job is asked for: one member has forty, many come once at random."""
+def _ticket_of(job_id: int, member_id: int, guild_id: int) -> Ticket:
+    return Ticket(
+        job_id=job_id,
+        member_id=member_id,
+        guild_id=guild_id,
+        cost_s=JOB_S,
+        alike="a",
+        model="a",
+        num_images=4,
+    )
+
+
+def _arrivals(first: list[Ticket], guild_id: int) -> list[tuple[float, Ticket]]:
+    """Return when each job is asked for: some at once, then at random by those who ask once."""
     chance = random.Random(3)
-    asked_s = [(0.0, 1)] * GREEDY
+    asked = [(0.0, ticket) for ticket in first]
     now_s = 0.0
-    for member_id in range(2, 2 + ASKERS):
+    for number in range(ASKERS):
         now_s += chance.expovariate(LOAD / JOB_S)
-        asked_s.append((now_s, member_id))
-    return [
-        (at_s, Ticket(job_id=job_id, member_id=member_id, guild_id=1, cost_s=JOB_S, alike="a",
-                      model="a", num_images=4))
-        for job_id, (at_s, member_id) in enumerate(asked_s)
-    ]  # fmt: skip
+        asked.append((now_s, _ticket_of(len(asked), 10_000 + number, guild_id)))
+    return asked
 
 
-def _waits_s(take: Callable[[], Ticket | None], push: Callable[[Ticket], None]) -> list[float]:
+def _waits_s(
+    arrivals: list[tuple[float, Ticket]],
+    take: Callable[[], Ticket | None],
+    push: Callable[[Ticket], None],
+) -> list[float]:
     """Return how long each member who asks once waits until its pictures are there."""
-    coming = deque(_arrivals())
+    coming = deque(arrivals)
     asked_at_s = {ticket.job_id: at_s for at_s, ticket in coming}
     now_s, waits_s = 0.0, []
     while True:
@@ -147,30 +159,25 @@ def _waits_s(take: Callable[[], Ticket | None], push: Callable[[Ticket], None]) 
             now_s = coming[0][0]
             continue
         now_s += JOB_S
-        if ticket.member_id > 1:
+        if ticket.member_id >= 10_000:
             waits_s.append(now_s - asked_at_s[ticket.job_id])
 
 
-def _fairness() -> Iterator[Row]:
+def _fairness(scene: str, arrivals: list[tuple[float, Ticket]]) -> Iterator[Row]:
     queue = FairQueue()
+    line: deque[Ticket] = deque()
 
     def fair() -> Ticket | None:
         batch = queue.next_batch(loaded_model="a", running={}, max_images={"a": 4})
         return batch[0] if batch else None
 
-    line: list[tuple[int, Ticket]] = []
-
-    def first_come() -> Ticket | None:
-        return heapq.heappop(line)[1] if line else None
-
-    fair_s = _waits_s(fair, queue.push)
-    plain_s = _waits_s(first_come, lambda ticket: heapq.heappush(line, (ticket.job_id, ticket)))
-    scene = f"who asks once, one member has {GREEDY} jobs of {JOB_S:g} s (simulated)"
+    fair_s = _waits_s(arrivals, fair, queue.push)
+    plain_s = _waits_s(arrivals, lambda: line.popleft() if line else None, line.append)
     for percent in (50, 95):
-        shares = _percentile(fair_s, percent), _percentile(plain_s, percent)
-        yield f"fairness: wait p{percent}, {scene}", shares[0], "s"
-        yield f"fairness: the same in a plain line, p{percent}", shares[1], "s"
-        yield f"fairness: plain / fair, p{percent}", shares[1] / shares[0], "x"
+        one_s, other_s = _percentile(fair_s, percent), _percentile(plain_s, percent)
+        yield f"fairness: wait p{percent} of who asks once, {scene} (simulated)", one_s, "s"
+        yield f"fairness: the same in a plain line, p{percent}", other_s, "s"
+        yield f"fairness: plain / fair, p{percent}", other_s / one_s, "x"
 
 
 def run() -> Iterator[Row]:
@@ -186,4 +193,8 @@ def run() -> Iterator[Row]:
         _percentile(_estimates_ms(queue), 99),
         "ms",
     )
-    yield from _fairness()
+    greedy = [_ticket_of(n, 1, guild_id=1) for n in range(GREEDY)]
+    yield from _fairness(f"one member has {GREEDY} jobs", _arrivals(greedy, guild_id=1))
+    crowd = [_ticket_of(n, n, guild_id=1) for n in range(CROWD)]
+    scene = f"another server has {CROWD} accounts"
+    yield from _fairness(scene, _arrivals(crowd, guild_id=2))
