@@ -1,13 +1,11 @@
 """`atelier doctor`: checks everything a bot depends on, and says what to do about what is wrong."""
 
-import asyncio
-import dataclasses
 import importlib.util
 import os
 import shutil
+import stat
 import time
 from collections.abc import AsyncIterator
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,37 +17,20 @@ from rich.table import Table
 
 from bot.chat.permissions import invite_link, missing
 from bot.exits import ExitCode
-from bot.models import checkpoints
 from bot.settings import Settings, SettingsRefused, config_path
+from bot.terminal.checkpoint_checks import look_at_checkpoints, try_worker
+from bot.terminal.checks import Check, Verdict
 from bot.terminal.run import HEARTBEAT, HEARTBEAT_INTERVAL_S
-from bot.terminal.session import open_worker, settings_of
-from generation.work.checkpoints import Checkpoint, verify
+from bot.terminal.session import attended, settings_of
 from generation.work.errors import GenerationError
 from storage.errors import StorageError
-from storage.store import Store
+from storage.store import DATABASE_NAME, Store
 
 LEAST_COLUMNS = 120
 MIN_FREE_BYTES = 2**30  # about ten thousand pictures
 HEARTBEAT_TOO_OLD_S = 4 * HEARTBEAT_INTERVAL_S
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 PREVIEW_MODULES = ("simcord", "aiohttp", "markdown_it", "linkify_it", "regex")
-
-
-class Verdict(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    SKIPPED = "-"
-    FAILED = "FAILED"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at: what was found, and the remedy if it failed."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    remedy: str = ""
 
 
 def doctor(
@@ -61,9 +42,12 @@ def doctor(
         bool,
         typer.Option("--quick", help="Only whether a running bot is well; for health checks."),
     ] = False,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Draw with this model too, as with the default one.")
+    ] = None,
 ) -> None:
     """Check settings, record, checkpoints, device, worker and token; exit 1 if anything fails."""
-    checks = asyncio.run(_collect(context, online=online, quick=quick))
+    checks = attended(_collect(context, model or [], online=online, quick=quick))
     console = Console()
     console.width = max(console.width, LEAST_COLUMNS)  # a health check's log has no width
     console.print(_table(checks))
@@ -71,39 +55,57 @@ def doctor(
     raise typer.Exit(ExitCode.NO if has_failed else ExitCode.OK)
 
 
-async def _collect(context: typer.Context, *, online: bool, quick: bool) -> list[Check]:
+async def _collect(
+    context: typer.Context, models: list[str], *, online: bool, quick: bool
+) -> list[Check]:
     try:
         settings = settings_of(context, log_level="CRITICAL")
         path = config_path(context.obj)
     except SettingsRefused as refused:
         return [Check("settings", Verdict.FAILED, str(refused), "see docs/settings.md")]
     checks = [Check("settings", Verdict.OK, str(path or "environment and defaults"))]
-    checks += [_data_dir(settings.data_dir), await _database(settings.data_dir, quick=quick)]
+    checks += [_data_dir(settings, quick=quick), await _database(settings.data_dir, quick=quick)]
     if quick:
         return [*checks, _heartbeat(settings.data_dir / HEARTBEAT)]
-    checks += [_text_encoder(), *_checkpoints(settings), _device(settings)]
-    checks += [await _worker(settings), _preview(), _token(settings)]
-    if online and settings.discord_token is not None:
+    checks += [_text_encoder(), *look_at_checkpoints(settings), _device(settings)]
+    for name in dict.fromkeys([settings.default_model, *models]):
+        checks.append(await try_worker(settings, name))
+    checks += [_preview(), _token(settings)]
+    if online and settings.discord_token is None:
+        found = "not tried, for there is no token: login, invite link, permissions"
+        checks.append(
+            Check("online", Verdict.FAILED, found, "set DISCORD_TOKEN and run this again")
+        )
+    elif online and settings.discord_token is not None:
         checks += [check async for check in _online(settings.discord_token.get_secret_value())]
     return checks
 
 
-def _data_dir(path: Path) -> Check:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        return Check("data folder", Verdict.FAILED, str(error), "set data_dir to a folder of yours")
-    if not os.access(path, os.W_OK | os.X_OK):
+def _data_dir(settings: Settings, *, quick: bool) -> Check:
+    """Look at the folder, or at where it is going to be made, and change nothing."""
+    name, path = "data folder", settings.data_dir
+    there = next(each for each in (path, *path.parents) if each.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         remedy = f"chown it to user {os.getuid()}, or set data_dir"
-        return Check("data folder", Verdict.FAILED, f"{path} is not writable", remedy)
-    free_bytes = shutil.disk_usage(path).free
+        return Check(name, Verdict.FAILED, f"{there} is not writable", remedy)
+    free_bytes = shutil.disk_usage(there).free
     found = f"{path}, {free_bytes / 2**30:.1f} GiB free"
     if free_bytes < MIN_FREE_BYTES:
-        return Check("data folder", Verdict.FAILED, found, "make room, or set data_dir elsewhere")
-    return Check("data folder", Verdict.OK, found)
+        return Check(name, Verdict.FAILED, found, "make room, or set data_dir elsewhere")
+    if there != path:
+        return Check(name, Verdict.OK, f"{found}; made when it is needed")
+    if not quick and (mode := stat.S_IMODE(path.stat().st_mode)) & OTHERS:
+        found = f"{path}: other accounts of this machine can read prompts (mode {mode:o})"
+        return Check(name, Verdict.FAILED, found, f"chmod 700 {path}")
+    if settings.former_data_dir is not None:
+        remedy = "set data_dir to it, so that it is used from everywhere"
+        return Check(name, Verdict.OK, f"{found}; found in this folder", remedy)
+    return Check(name, Verdict.OK, found)
 
 
 async def _database(data_dir: Path, *, quick: bool) -> Check:
+    if not (data_dir / DATABASE_NAME).exists():
+        return Check("database", Verdict.SKIPPED, "none yet", "it is made when it is needed")
     try:
         store = await Store.open(data_dir)
     except StorageError as error:
@@ -143,32 +145,6 @@ def _text_encoder() -> Check:
     return Check("text encoder", Verdict.OK, f"{PACKAGE}, hashes as pinned")
 
 
-def _checkpoints(settings: Settings) -> list[Check]:
-    try:
-        known = checkpoints(settings)
-    except GenerationError as error:
-        remedy = "install again, or correct [[models]] and default_model"
-        return [Check("checkpoints", Verdict.FAILED, str(error), remedy)]
-    return [_checkpoint(checkpoint) for checkpoint in known.values()]
-
-
-def _checkpoint(checkpoint: Checkpoint) -> Check:
-    name = f"model {checkpoint.name}"
-    if checkpoint.family == "pattern":
-        return Check(name, Verdict.OK, "built in, for tests")
-    if checkpoint.revision is not None:
-        return Check(name, Verdict.OK, f"{checkpoint.source} at {checkpoint.revision[:12]}")
-    folder = Path(checkpoint.source)
-    if not folder.is_dir():
-        return Check(name, Verdict.FAILED, f"{folder} is no folder", "correct its [[models]] table")
-    try:
-        verify(folder, checkpoint.sha256)
-    except GenerationError as error:
-        return Check(name, Verdict.FAILED, str(error), "fetch its files again")
-    count = len(checkpoint.sha256)
-    return Check(name, Verdict.OK, f"{folder}, {count} files, hashes as recorded")
-
-
 def _device(settings: Settings) -> Check:
     from generation.techniques.device import choose
 
@@ -177,19 +153,6 @@ def _device(settings: Settings) -> Check:
     except GenerationError as error:
         return Check("device", Verdict.FAILED, str(error), "set device and dtype to auto")
     return Check("device", Verdict.OK, choice.reason)
-
-
-async def _worker(settings: Settings) -> Check:
-    started_at = time.monotonic()
-    try:
-        default = checkpoints(settings)[settings.default_model]
-        async with open_worker(settings, default) as supervisor:
-            ready = await supervisor.start()
-    except GenerationError as error:
-        return Check("worker", Verdict.FAILED, str(error), "run with ATELIER_LOG_LEVEL=DEBUG")
-    elapsed_s = time.monotonic() - started_at
-    found = f"{default.name} on {ready.device} in {ready.dtype}, ready after {elapsed_s:.1f} s"
-    return Check("worker", Verdict.OK, found)
 
 
 def _preview() -> Check:

@@ -27,6 +27,7 @@ from bot.models import checkpoints
 from bot.settings import Settings
 from bot.studio.drawing import Ended, Rendered, draw, now
 from bot.studio.seat import NOBODY, TERMINAL, cancel, clear_abandoned, seat
+from bot.terminal.checkpoint_checks import require
 from bot.terminal.files import make_folder, write_whole
 from bot.terminal.session import STATUS, attended, open_record, open_worker, settings_of, whole
 from bot.terminal.sheet import check_sheet, check_sizes, save_sheet
@@ -151,7 +152,10 @@ async def _imagine(settings: Settings, asked: _Asked) -> list[tuple[Job, Path]]:
         said: set[str] = set()
         for each in resolved:
             _say(each.notes, said)
-        first = checkpoints(settings)[resolved[0].request.model]
+        known = checkpoints(settings)
+        for name in dict.fromkeys(each.request.model for each in resolved):
+            await asyncio.to_thread(require, known[name])
+        first = known[resolved[0].request.model]
         await clear_abandoned(store)
         jobs: list[Job] = []
         with seat(settings.data_dir):

@@ -15,6 +15,7 @@ from PIL import ImageChops, ImageStat
 from bot.exits import ExitCode, Stop
 from bot.models import checkpoints
 from bot.settings import Settings
+from bot.terminal.checkpoint_checks import require
 from bot.terminal.session import STATUS, open_record, open_worker, settings_of
 from generation.work.errors import UnknownCheckpoint
 from generation.work.jobs import Image, Job
@@ -114,6 +115,7 @@ async def _redraw(settings: Settings, store: Store, job: Job, image: Image) -> I
     known = checkpoints(settings)
     if request.model not in known:
         raise UnknownCheckpoint(f"its model {request.model!r} is no longer configured")
+    await asyncio.to_thread(require, known[request.model])
     try:
         blobs = await asyncio.to_thread(store.files.read_all, request.inputs)
     except NotFound as error:

@@ -311,7 +311,7 @@ def test_a_record_of_a_newer_version_is_left_alone(terminal: Terminal) -> None:
 def test_the_doctor_finds_everything_well(terminal: Terminal) -> None:
     terminal.environment["DISCORD_TOKEN"] = "a-secret-that-nobody-sees"  # noqa: S105
     done = terminal.atelier("doctor")
-    for check in ("settings", "data folder", "database", "text encoder", "device", "worker"):
+    for check in ("settings", "data folder", "text encoder", "device", "worker"):
         assert re.search(rf"{check}\s+│ ok", done.stdout), check
     assert "a-secret" not in done.stdout + done.stderr
 
@@ -329,9 +329,46 @@ def test_the_doctor_names_a_checkpoint_that_was_changed(terminal: Terminal) -> N
     assert "fetch its files again" in said
 
 
+def test_the_doctor_names_what_each_checkpoint_lacks_and_the_remedy(terminal: Terminal) -> None:
+    pickled = terminal.folder / "pickled"
+    (pickled / "unet").mkdir(parents=True)
+    (pickled / "unet/config.json").write_text("{}")
+    (pickled / "unet/diffusion_pytorch_model.bin").touch()
+    (pickled / "model_index.json").write_text('{"unet": ["diffusers", "UNet2DConditionModel"]}')
+    (terminal.folder / "one.safetensors").touch()
+    (terminal.folder / "atelier.toml").write_text(
+        '[[models]]\nname = "big"\nhub_id = "nobody/nothing"\nrevision = "' + "0" * 40 + '"\n'
+        '[[models]]\nname = "pickled"\nfolder = "pickled"\n'
+        '[[models]]\nname = "one"\nfolder = "one.safetensors"\n'
+    )
+    terminal.environment["COLUMNS"] = "400"  # a line a row
+    done = terminal.atelier("doctor", "--model", "pickled", "--online", code=1)
+    said = " ".join(done.stdout.replace("│", " ").split())
+    assert re.search(r"model big\s+- .*not fetched yet", said)
+    assert "atelier models fetch big" in said
+    assert re.search(r"model pickled\s+FAILED .*pickle", said)
+    assert re.search(r"model one\s+FAILED .*one file", said)
+    assert re.search(r"worker\s+ok\s+pattern", said)
+    assert re.search(r"worker\s+FAILED\s+pickled", said)
+    assert re.search(r"online\s+FAILED\s+not tried", said)
+    assert re.search(r"database\s+-\s+none yet", said)
+    assert not terminal.record.exists()  # it only looked
+    refused = terminal.atelier("imagine", "a fox --model big", code=3).stderr
+    assert refused.endswith("not fetched yet: atelier models fetch big\n")
+    assert len(refused.splitlines()) == 1
+
+
+def test_the_doctor_names_a_data_folder_that_others_can_read(terminal: Terminal) -> None:
+    terminal.record.mkdir(mode=0o755, parents=True)
+    said = terminal.atelier("doctor", code=1).stdout
+    assert re.search(r"data folder\s+│ FAILED", said)
+    assert "chmod 700" in said
+
+
 def test_a_health_check_wants_a_fresh_heartbeat(terminal: Terminal) -> None:
     assert "never seen" in terminal.atelier("doctor", "--quick", code=1).stdout
     heartbeat = terminal.record / "heartbeat"
+    heartbeat.parent.mkdir(mode=0o700, parents=True)
     heartbeat.touch()
     terminal.atelier("doctor", "--quick")
     os.utime(heartbeat, (1, 1))
