@@ -188,3 +188,16 @@ def test_weights_that_nearly_cancel_still_give_a_picture(name):
     alone = fits(("a cat",))
     for weight in (-0.9, -0.999):
         assert fits(("a cat", 1.0), ("a dog", weight)) > alone / 2
+
+
+@pytest.mark.parametrize("kind", ["sd15", "sdxl"])
+def test_a_request_is_drawn_in_the_words_that_its_style_had_when_it_was_asked(saved, kind):
+    then = saved(kind)
+    renamed = dataclasses.replace(then, styles={"new": "new {prompt}"}, default_style="new")
+    asked = request(("a fox",), style="bold", height=48, template=then.styles["bold"])
+    before, after = (
+        pngs(loading.load(each, ONE_LANE, previews=False), asked) for each in (then, renamed)
+    )
+    assert before == after
+    today = dataclasses.replace(asked, style="new", template=renamed.styles["new"])
+    assert pngs(loading.load(renamed, ONE_LANE, previews=False), today) != before
