@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from bot.chat.client import AtelierClient
 from bot.chat.delivery import Delivery
+from bot.chat.uploads import Uploads
 from bot.models import checkpoints
 from bot.settings import Settings
 from bot.studio.dispatch import Dispatcher
@@ -49,14 +50,13 @@ async def open_app(settings: Settings, *, outside: Outside = just_wait) -> Async
         client = AtelierClient()
         delivery = Delivery(store, client, progress_interval_s=settings.progress_interval_s)
         client.messages = delivery
+        client.uploads = Uploads(settings.max_upload_bytes, settings.upload_hosts)
         dispatcher = Dispatcher(store, supervisor, known, delivery, outside)
         client.studio = Studio(
             store,
             known,
             default_model=settings.default_model,
             jobs_waiting_per_server=settings.jobs_waiting_per_server,
-            max_upload_bytes=settings.max_upload_bytes,
-            upload_hosts=settings.upload_hosts,
             dispatcher=dispatcher,
         )
         yield App(store, supervisor, client.studio, client)

@@ -9,6 +9,7 @@ from typing import Protocol
 import discord
 
 from bot.chat.presses import Action, Press
+from bot.chat.uploads import Uploads
 from bot.studio.studio import Studio
 from generation.work.jobs import Job
 
@@ -32,8 +33,9 @@ class Messages(Protocol):
 class Client(discord.Client):
     """A client with a studio; `bot.chat.client` fills its tables."""
 
-    studio: Studio  # set by `bot.app` before the client starts, and so are its messages
+    studio: Studio  # set by `bot.app` before the client starts, and so are the next two
     messages: Messages
+    uploads: Uploads
     presses: Mapping[Action, "PressHandler"]
     forms: Mapping[Action, "FormHandler"]
 

@@ -8,74 +8,86 @@ import aiohttp
 import discord
 
 from bot.messages import plain
-from generation.judging.safety.decode import decode_upload
+from generation.judging.safety.decode import DecodedUpload, Decoder
 from generation.work.errors import ImageRefused
 
 FETCH_TIMEOUT_S = 20.0
+STILL_READING = "I am still opening the picture you sent before. Please wait a moment."
 EXPIRED = frozenset({403, 404, 410})  # a signed address whose time is over, or whose file is gone
 
 
-def check_upload(
-    upload: discord.Attachment | str,
-    max_bytes: int,
-    hosts: Collection[str],
-    *,
-    schemes: Collection[str] = ("https",),
-) -> None:
-    """Refuse what need not be fetched to be refused.
-
-    Only the given hosts are asked: a prompt must not make the bot knock on doors inside the
-    operator's network.
-
-    Raises:
-        ImageRefused: It is from elsewhere, or too large by what Discord says of it.
-    """
-    if isinstance(upload, str):
-        _check_host(upload, hosts, schemes)
-        return
-    _check_host(upload.url, hosts, schemes)
-    if upload.size > max_bytes:
-        raise _too_large(max_bytes)
-
-
-async def read_upload(
-    upload: discord.Attachment | str,
-    max_bytes: int,
-    hosts: Collection[str],
-    *,
-    schemes: Collection[str] = ("https",),
-) -> bytes:
-    """Return the picture of an attachment, or behind an image link, as a clean PNG.
+class Uploads:
+    """Reads what members send: one picture of a member at a time, two of all.
 
     Args:
-        upload: Of a slash command, or a link in a prompt.
         max_bytes: Largest file that is fetched.
         hosts: Whose files are fetched at all.
-        schemes: Of links.
-
-    Raises:
-        ImageRefused: It is too large, from elsewhere, not a picture we accept, or could not be
-            fetched within `FETCH_TIMEOUT_S`.
+        schemes: Of their addresses.
     """
-    check_upload(upload, max_bytes, hosts, schemes=schemes)
-    try:
-        async with asyncio.timeout(FETCH_TIMEOUT_S):
-            if isinstance(upload, str):
-                content = await _fetch(upload, max_bytes)
-            else:
-                content = await upload.read()
-    except discord.HTTPException as error:
-        raise _not_fetched(error.status) from error
-    except (TimeoutError, aiohttp.ClientError) as error:
-        raise ImageRefused(
-            "Discord did not hand me that picture in time; please try again, or attach it anew."
-        ) from error
-    if len(content) > max_bytes:
-        raise _too_large(max_bytes)
-    return (await decode_upload(content)).png
+
+    def __init__(
+        self, max_bytes: int, hosts: Collection[str], *, schemes: Collection[str] = ("https",)
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._hosts = hosts
+        self._schemes = schemes
+        self._decoder = Decoder()
+        self._reading: set[int] = set()  # member ids
+
+    def check(self, member_id: int, upload: discord.Attachment | str) -> None:
+        """Refuse what need not be fetched to be refused.
+
+        Only the given hosts are asked: a prompt must not make the bot knock on doors inside the
+        operator's network.
+
+        Raises:
+            ImageRefused: It is from elsewhere, or too large by what Discord says of it; or the
+                member's last picture is still being read.
+        """
+        if member_id in self._reading:
+            raise ImageRefused(STILL_READING)
+        url = upload if isinstance(upload, str) else upload.url
+        _check_host(url, self._hosts, self._schemes)
+        if isinstance(upload, discord.Attachment) and upload.size > self._max_bytes:
+            raise _too_large(self._max_bytes)
+
+    async def read(self, member_id: int, upload: discord.Attachment | str) -> DecodedUpload:
+        """Return the picture of an attachment, or behind an image link, as a clean PNG.
+
+        Args:
+            member_id: Who sent it.
+            upload: Of a slash command, or a link in a prompt.
+
+        Raises:
+            ImageRefused: As for `check`; or it is not a picture we accept, or could not be
+                fetched within `FETCH_TIMEOUT_S`.
+        """
+        self.check(member_id, upload)
+        self._reading.add(member_id)
+        try:
+            return await self._decoder.fetch_and_decode(lambda: self._fetch(upload))
+        finally:
+            self._reading.discard(member_id)
+
+    async def _fetch(self, upload: discord.Attachment | str) -> bytes:
+        try:
+            async with asyncio.timeout(FETCH_TIMEOUT_S):
+                if isinstance(upload, str):
+                    content = await _fetch_link(upload, self._max_bytes)
+                else:
+                    content = await upload.read()
+        except discord.HTTPException as error:
+            raise _not_fetched(error.status) from error
+        except (TimeoutError, aiohttp.ClientError) as error:
+            raise ImageRefused(
+                "Discord did not hand me that picture in time; please try again, or attach it anew."
+            ) from error
+        if len(content) > self._max_bytes:
+            raise _too_large(self._max_bytes)
+        return content
 
 
-async def _fetch(url: str, max_bytes: int) -> bytes:
+async def _fetch_link(url: str, max_bytes: int) -> bytes:
     """Return what is behind a link, or a little more than `max_bytes` of it; no redirects."""
     async with (
         aiohttp.ClientSession() as session,

@@ -42,6 +42,7 @@ class Ask:
         channel_id: Where the result will stand.
         num_images: Chosen number, or None for the default.
         image_png: A decoded picture to start from, or None.
+        image_notes: What that picture no longer shows as it did.
         parent: The image this is remixed from, or None.
     """
 
@@ -49,6 +50,7 @@ class Ask:
     channel_id: int
     num_images: int | None = None
     image_png: bytes | None = None
+    image_notes: tuple[str, ...] = ()
     parent: Image | None = None
 
 
@@ -69,8 +71,6 @@ class Studio:
         checkpoints: What can draw, by name.
         default_model: Name of the checkpoint for prompts that name none.
         jobs_waiting_per_server: Cap on held, queued and running jobs of one server.
-        max_upload_bytes: Largest picture accepted from a member.
-        upload_hosts: Whose files are fetched.
         dispatcher: The line and the worker.
     """
 
@@ -81,15 +81,11 @@ class Studio:
         *,
         default_model: str,
         jobs_waiting_per_server: int,
-        max_upload_bytes: int,
-        upload_hosts: Collection[str],
         dispatcher: Dispatcher,
     ) -> None:
         self.store = store
         self.checkpoints = checkpoints
         self.default_model = default_model
-        self.max_upload_bytes = max_upload_bytes
-        self.upload_hosts = upload_hosts
         self.oversight = Oversight(store)
         self.dispatcher = dispatcher
         self._jobs_waiting_per_server = jobs_waiting_per_server
@@ -246,7 +242,7 @@ class Studio:
                 request=each.request,
                 cost_s=self._price_s(each.request, costs),
                 state=JobState.HELD if is_held else JobState.QUEUED,
-                notes=each.notes,
+                notes=(*ask.image_notes, *each.notes),
                 parent_image_id=ask.parent.id if ask.parent else None,
                 now=now(),
             )

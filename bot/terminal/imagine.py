@@ -32,7 +32,8 @@ from bot.terminal.files import make_folder, write_whole
 from bot.terminal.session import STATUS, attended, open_record, open_worker, settings_of, whole
 from bot.terminal.sheet import check_sheet, check_sizes, save_sheet
 from generation.engine.supervisor import Supervisor
-from generation.judging.safety.decode import decode_upload
+from generation.judging.safety.decode import Decoder
+from generation.judging.safety.guards import hide_memory
 from generation.work import border
 from generation.work.inputs import Input, Role
 from generation.work.jobs import Image, Job, JobState
@@ -141,15 +142,16 @@ def _read_upload(path: Path, max_bytes: int) -> bytes:
 async def _imagine(settings: Settings, asked: _Asked) -> list[tuple[Job, Path]]:
     drawn = []
     async with open_record(settings) as store:
-        init_image = None
+        init_image, said = None, set[str]()
         if asked.upload is not None:
-            decoded = await decode_upload(asked.upload)
+            hide_memory()  # the environment may hold the bot's token
+            decoded = await Decoder().decode(asked.upload)
+            _say(decoded.changes, said)
             sha256 = await asyncio.to_thread(store.files.write, decoded.png)
             init_image = Input(Role.START, sha256)
         resolved = _resolve(settings, asked.parsed, asked.num_images, init_image)
         if asked.has_sheet:
             check_sizes([(each.request.width, each.request.height) for each in resolved])
-        said: set[str] = set()
         for each in resolved:
             _say(each.notes, said)
         known = checkpoints(settings)

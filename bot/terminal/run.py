@@ -15,6 +15,7 @@ from bot.app import App, open_app
 from bot.exits import ExitCode, Stop
 from bot.settings import Settings
 from bot.terminal.session import settings_of
+from generation.judging.safety.guards import hide_memory
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def run(context: typer.Context) -> None:
     settings = settings_of(context)
     if settings.discord_token is None:
         raise Stop(WITHOUT_LOGIN)
+    hide_memory()  # from now on no other process of this user reads the token out of this one
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with _only_one(settings.data_dir / LOCK):
         asyncio.run(_serve(settings, settings.discord_token.get_secret_value()))

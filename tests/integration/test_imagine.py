@@ -12,6 +12,7 @@ from PIL import Image as Pillow
 
 from bot.chat.presses import Action, Press
 from bot.demo.stage import text_of
+from generation.judging.safety.answers import Change
 from generation.language.text_encoder import PACKAGE
 from generation.work.checkpoints import PATTERN
 from generation.work.inputs import Input, Role
@@ -315,6 +316,16 @@ async def test_whoever_may_not_draw_has_nothing_fetched_and_nothing_shown(
     await world.app.store.settings.save_guild(world.guild.id, guild)
     await world.imagine(world.alice, "a fox", image=picture)
     assert fetched == ["fox.png"]
+
+
+async def test_what_an_upload_cannot_keep_is_said_with_the_pictures(world: World) -> None:
+    await world.consent(world.alice)
+    frames = [Pillow.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    content = io.BytesIO()
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
+    await world.imagine(world.alice, "a fox", image=("fox.gif", content.getvalue()))
+    (job,) = await world.app.store.jobs.of_member(world.alice.id)
+    assert Change.FIRST_FRAME in text_of(world.message(job))
 
 
 async def test_more_than_five_jobs_ask_first(world: World) -> None:

@@ -10,7 +10,6 @@ from discord import app_commands
 from bot.chat.actors import actor_of
 from bot.chat.answers import think, withdraw
 from bot.chat.base import Interaction
-from bot.chat.uploads import check_upload, read_upload
 from bot.chat.views.asking import proceed
 from bot.grammar.prompts import parse_jobs
 from bot.studio.refusals import Refused
@@ -61,13 +60,15 @@ async def _from_picture(
 ) -> None:
     """Ask the rules, then fetch and decode what the jobs start from, then submit them."""
     studio, actor = interaction.client.studio, await actor_of(interaction)
-    check_upload(picture, studio.max_upload_bytes, studio.upload_hosts)
+    uploads = interaction.client.uploads
+    uploads.check(actor.member_id, picture)
     await studio.check_ask(actor, ask.channel_id, count)
     # Fetching and decoding may take longer than the three seconds an answer may.
     await think(interaction, ephemeral=False)
     try:
-        png = await read_upload(picture, studio.max_upload_bytes, studio.upload_hosts)
-        submission = await studio.submit(actor, dataclasses.replace(ask, image_png=png))
+        decoded = await uploads.read(actor.member_id, picture)
+        ask = dataclasses.replace(ask, image_png=decoded.png, image_notes=decoded.changes)
+        submission = await studio.submit(actor, ask)
     except Exception:
         await withdraw(interaction)
         raise

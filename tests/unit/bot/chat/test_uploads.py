@@ -14,11 +14,12 @@ from aiohttp import web
 from PIL import Image
 
 from bot.chat import uploads
-from bot.chat.uploads import check_upload, read_upload
+from bot.chat.uploads import Uploads
 from generation.work.errors import ImageRefused
 
 HOSTS = ("127.0.0.1",)
 LIMIT = 2**20
+MEMBER_ID = 7
 
 
 @pytest_asyncio.fixture
@@ -51,13 +52,13 @@ async def read(request: pytest.FixtureRequest) -> AsyncIterator[Read]:
     """Read a picture by its address, as a link or as an attachment."""
 
     async def as_link(url: str) -> bytes:
-        return await read_upload(url, LIMIT, HOSTS, schemes=("http",))
+        return (await Uploads(LIMIT, HOSTS, schemes=("http",)).read(MEMBER_ID, url)).png
 
     async def as_attachment(url: str) -> bytes:
         data: Any = {"id": 1, "filename": "a.png", "size": 80, "url": url, "proxy_url": url}
         state: Any = SimpleNamespace(http=client.http)
         attachment = discord.Attachment(data=data, state=state)
-        return await read_upload(attachment, LIMIT, HOSTS, schemes=("http",))
+        return (await Uploads(LIMIT, HOSTS, schemes=("http",)).read(MEMBER_ID, attachment)).png
 
     client = discord.Client(intents=discord.Intents.none())
     async with aiohttp.ClientSession() as session:
@@ -100,4 +101,17 @@ async def test_a_store_that_cannot_be_reached_is_told(read: Read) -> None:
 )
 def test_what_is_not_on_discord_is_refused_without_asking_anybody(link: str) -> None:
     with pytest.raises(ImageRefused, match=r"on Discord|not a link"):
-        check_upload(link, LIMIT, ("cdn.discordapp.com",))
+        Uploads(LIMIT, ("cdn.discordapp.com",)).check(MEMBER_ID, link)
+
+
+async def test_a_member_has_one_picture_read_at_a_time_and_others_need_not_wait(cdn: str) -> None:
+    reader = Uploads(LIMIT, HOSTS, schemes=("http",))
+    slow = asyncio.create_task(reader.read(MEMBER_ID, f"{cdn}/0"))
+    await asyncio.sleep(0)
+    with pytest.raises(ImageRefused, match="still opening"):
+        await reader.read(MEMBER_ID, f"{cdn}/200")
+    assert (await reader.read(MEMBER_ID + 1, f"{cdn}/200")).width == 8
+    slow.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
+    assert (await reader.read(MEMBER_ID, f"{cdn}/200")).width == 8
