@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from bot.demo.page import Page, open_page
 from bot.demo.stage import Stage, open_stage
+from bot.exits import Stop
 from bot.settings import Settings
 
 
@@ -116,3 +118,11 @@ async def test_only_the_pages_own_address_is_served(stage: Stage) -> None:
         assert "/demo/page.js" in page
         assert (await visitor.text("/demo/page.js"))[0] == 200
         assert (await visitor.text("/", Host="elsewhere.example"))[0] == 403
+
+
+async def test_a_taken_port_is_said_in_a_sentence(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Stop, match=f"port {port} is taken"):
+            async with open_page(stage, port):
+                pass
