@@ -304,6 +304,8 @@ def test_a_command_in_one_go_is_drawn_and_its_pictures_are_in_sight(page: Page) 
     pasted = page.message("an owl in a boot", pictures=4)
     page.until(lambda: page.is_in_sight(pasted), "the answer to what was pasted")
     assert not page.find("/imagine prompt")
+    page.say("/help")
+    page.message("Only you can see this", "/imagine")
 
 
 def test_a_mistake_gets_a_friendly_answer_in_sight(page: Page) -> None:

@@ -33,7 +33,12 @@ function offered(command) {
   );
 }
 
-/** Turn "/imagine a fox" into the chosen command with its first option filled in. */
+/**
+ * Turn "/imagine a fox" into the chosen command with its first option filled in.
+ *
+ * isWhole: no further key will come, so a command needs no space behind it.
+ * Returns what followed the command, or null where there is none.
+ */
 function choose(text, isWhole) {
   for (const shape of SHAPES) {
     const [, command, rest] = shape.exec(isWhole ? `${text} ` : text) ?? [];
@@ -43,12 +48,16 @@ function choose(text, isWhole) {
     if (!entry) continue;
     entry.click();
     const option = composer.querySelector(".command-option-input");
-    if (rest && option) write(option, rest.trimEnd().replace(new RegExp(`^${option.dataset.option}:\\s*`), ""));
-    else if (rest) composer.querySelector(".command-ghost")?.click(); // which option is it for?
-    return true;
+    if (rest && option) {
+      const name = new RegExp(`^${option.dataset.option}:\\s*`); // "/imagine prompt: a fox"
+      write(option, rest.trimEnd().replace(name, ""));
+    } else if (rest) {
+      composer.querySelector(".command-ghost")?.click(); // which option is it for?
+    }
+    return rest;
   }
   write(box, text);
-  return false;
+  return null;
 }
 
 function chooseQuietly(isWhole) {
@@ -67,15 +76,14 @@ async function run() {
 
 async function runTyped() {
   await until(() => !composer.querySelector(".command-empty")); // the list of commands is loading
-  if (!chooseQuietly(true)) {
+  const rest = chooseQuietly(true);
+  if (rest === null) {
     box.setCustomValidity("There is no such command. Type / to see them all.");
     box.reportValidity();
-  } else if (
-    composer.querySelector(".command-option-input")?.value ||
-    !composer.querySelector(".command-ghost, .command-option-input")
-  ) {
-    await run();
+    return;
   }
+  const option = composer.querySelector(".command-option-input");
+  if (option ? option.value : !rest) await run();
 }
 
 document.addEventListener("input", (event) => {
