@@ -89,7 +89,9 @@ async function runTyped() {
 document.addEventListener("input", (event) => {
   if (event.target !== box || isWriting) return;
   box.setCustomValidity("");
-  if (/^\/\S.*\s/s.test(box.value)) chooseQuietly(false);
+  const isOffering = composer.querySelector(".command-entry") !== null;
+  const isAtSpace = /\s$/.test(box.value);
+  if (/^\/\S.*\s/s.test(box.value) && (isAtSpace || !isOffering)) chooseQuietly(false);
 });
 
 document.addEventListener(
