@@ -16,13 +16,18 @@ from bot.exits import ExitCode, Stop
 from bot.models import checkpoints
 from bot.settings import Settings
 from bot.terminal.checkpoint_checks import require
-from bot.terminal.session import STATUS, open_record, open_worker, settings_of
+from bot.terminal.files import make_folder, write_whole
+from bot.terminal.session import STATUS, attended, open_record, open_worker, settings_of
+from generation.work.checkpoints import Checkpoint
 from generation.work.errors import UnknownCheckpoint
 from generation.work.jobs import Image, Job
 from generation.work.orders import Order
+from generation.work.requests.imagine import Imagine
 from generation.work.results import EngineFingerprint, ImagesDone, OrderFailed
-from storage.errors import NotFound
+from storage.errors import NotFound, StorageError
 from storage.store import Store
+
+SAME_PIXELS = "every pixel is the same; only the encoding of the file differs"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -39,19 +44,26 @@ class Distance:
     mean_abs: float
     psnr_db: float
 
+    def __str__(self) -> str:
+        return (
+            f"largest difference {self.max_abs} of 255, mean {self.mean_abs:.3f}, "
+            f"PSNR {self.psnr_db:.1f} dB"
+        )
+
 
 def reproduce(
     context: typer.Context,
     what: Annotated[str, typer.Argument(help="A picture's file, or its number in the record.")],
     out: Annotated[Path | None, typer.Option(help="Also write the redrawn picture here.")] = None,
 ) -> None:
-    """Redraw a picture from its record; exit 0 only if every bit is the same, else 1."""
+    """Redraw a picture from its record; exit 0 only if every pixel is the same, else 1."""
     settings = settings_of(context, log_level="ERROR")
-    path = Path(what)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-    is_identical, png = asyncio.run(_reproduce(settings, what, sha256))
+    sha256 = _sha256_of(Path(what))
     if out is not None:
-        out.write_bytes(png)
+        make_folder(out.parent, "--out")
+    is_identical, png = attended(_reproduce(settings, what, sha256))
+    if out is not None:
+        write_whole(out, png)
     raise typer.Exit(ExitCode.OK if is_identical else ExitCode.NO)
 
 
@@ -75,15 +87,48 @@ async def _reproduce(settings: Settings, what: str, sha256: str | None) -> tuple
         job = await store.jobs.get(image.job_id)
         with STATUS.status("drawing it again"):
             done = await _redraw(settings, store, job, image)
-        png = done.images[0].png
+        drawn = done.images[0]
         name = f"image {image.id} (job {job.id}, seed {image.seed})"
-        if done.images[0].sha256 == image.sha256:
-            typer.echo(f"identical: {name}, sha256 {image.sha256}")
-            return True, png
-        typer.echo(f"different: {name}")
-        typer.echo(_fingerprints(job, done.fingerprint))
-        typer.echo(_apart(store, image, png))
-        return False, png
+        apart = await asyncio.to_thread(_apart, store, image, drawn.png)
+        is_same_file = drawn.sha256 == image.sha256
+        if is_same_file or (isinstance(apart, Distance) and apart.max_abs == 0):
+            file = f"sha256 {image.sha256}" if is_same_file else SAME_PIXELS
+            typer.echo(f"identical: {name}, {file}")
+            is_identical = True
+        else:
+            typer.echo(f"different: {name}")
+            typer.echo(_fingerprints(job, done.fingerprint))
+            typer.echo(f"  {apart}")
+            is_identical = False
+        if note := _words_note(job.request, checkpoints(settings)[job.request.model]):
+            typer.echo(f"  {note}")
+        return is_identical, drawn.png
+
+
+def _sha256_of(path: Path) -> str | None:
+    """Return the hash of a file, or None if there is none of this name."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _words_note(request: Imagine, checkpoint: Checkpoint) -> str:
+    """Say how a style's words have changed since a picture was asked for; empty if they have not."""
+    if request.style is None:
+        return ""
+    today = checkpoint.styles.get(request.style)
+    if not request.template:
+        return (
+            f"the record is older than the keeping of styles' words; drawn with those that"
+            f" {request.style!r} has today: {today!r}"
+        )
+    if today is None:
+        return f"there is no style {request.style!r} any more; drawn with its words of then"
+    if today != request.template:
+        words = f"{request.template!r}; today they are {today!r}"
+        return f"the words of {request.style!r} have changed; drawn with those of then, {words}"
+    return ""
 
 
 async def _find(store: Store, what: str, sha256: str | None) -> Image:
@@ -142,16 +187,12 @@ def _fingerprints(job: Job, fingerprint: EngineFingerprint) -> str:
     return "\n".join(lines)
 
 
-def _apart(store: Store, image: Image, png: bytes) -> str:
+def _apart(store: Store, image: Image, png: bytes) -> "Distance | str":
+    """Return how far the recorded file is from the redrawn one, or why that cannot be said."""
     try:
         apart = distance(store.files.read(image.sha256), png)
     except NotFound:
-        return "  its file was removed, so how far apart they are cannot be said"
-    if apart is None:
-        return "  their sizes differ"
-    if apart.max_abs == 0:
-        return "  every pixel is the same; only the encoding of the file differs"
-    return (
-        f"  largest difference {apart.max_abs} of 255, mean {apart.mean_abs:.3f}, "
-        f"PSNR {apart.psnr_db:.1f} dB"
-    )
+        return "its file was removed, so how far apart they are cannot be said"
+    except StorageError as error:
+        return f"{error}, so how far apart they are cannot be said"
+    return "their sizes differ" if apart is None else apart

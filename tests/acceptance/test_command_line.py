@@ -1,11 +1,13 @@
 """`atelier` as its users start it: a process, its output, its exit code."""
 
 import csv
+import hashlib
 import io
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -48,6 +50,22 @@ class Terminal:
         )
         assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done
+
+    def record_instead(self, path: Path, **engine: str) -> None:
+        """Make a file the record's only picture, drawn by an engine that differs in some fields."""
+        content = path.read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        place = self.record / "images" / sha256[:2]
+        place.mkdir(exist_ok=True)
+        (place / f"{sha256}.png").write_bytes(content)
+        with sqlite3.connect(self.record / "atelier.db") as connection:
+            connection.execute("UPDATE images SET sha256 = ?", (sha256,))
+            for name, value in engine.items():
+                connection.execute(
+                    "UPDATE jobs SET fingerprint = json_set(fingerprint, '$.' || ?, ?)",
+                    (name, value),
+                )
+        connection.close()
 
     def imagine(self, *arguments: str) -> list[dict[str, Any]]:
         """Draw, and return what was said about each picture."""
@@ -97,30 +115,33 @@ def test_a_picture_that_comes_out_differently_is_told_apart(terminal: Terminal) 
         changed = picture.copy()
     changed.putpixel((0, 0), tuple(255 - value for value in changed.getpixel((0, 0))))
     changed.save(path)
-    code = """
-import asyncio, sys
-from pathlib import Path
-from storage.store import Store
-async def replace():
-    store = await Store.open(Path(sys.argv[2]))
-    sha256 = store.files.write(Path(sys.argv[1]).read_bytes())
-    async with store.database.transaction() as connection:
-        await connection.execute_fetchall("UPDATE images SET sha256 = ?", (sha256,))
-        await connection.execute_fetchall(
-            "UPDATE jobs SET fingerprint = json_set(fingerprint, '$.numpy', '1.0')")
-    await store.close()
-asyncio.run(replace())
-"""
-    subprocess.run(
-        [sys.executable, "-c", code, str(path), str(terminal.record)],
-        cwd=terminal.folder,
-        env=terminal.environment,
-        check=True,
-    )
+    terminal.record_instead(path, numpy="1.0")
     said = terminal.atelier("reproduce", str(path), code=1).stdout
     assert "different: image 1" in said
     assert "numpy: 1.0 -> " in said
     assert re.search(r"largest difference \d+ of 255, mean 0\.\d+, PSNR \d+\.\d dB", said)
+
+
+def test_a_picture_whose_file_was_written_otherwise_is_the_same_picture(terminal: Terminal) -> None:
+    (drawn,) = terminal.imagine("a red apple", "--seed", "7")
+    path = terminal.folder / drawn["path"]
+    with Image.open(path) as picture:
+        picture.save(path, compress_level=0)  # as another version of the encoder would
+    terminal.record_instead(path)
+    said = terminal.atelier("reproduce", "1").stdout
+    assert "identical: image 1" in said
+    assert "only the encoding of the file differs" in said
+
+
+def test_a_picture_is_redrawn_in_the_words_its_style_had_then(terminal: Terminal) -> None:
+    (drawn,) = terminal.imagine("a red apple", "--seed", "7", "--style", "bold")
+    with sqlite3.connect(terminal.record / "atelier.db") as connection:
+        connection.execute(
+            "UPDATE jobs SET request = json_set(request, '$.template', 'a {prompt} of then')"
+        )
+    connection.close()
+    said = terminal.atelier("reproduce", drawn["path"], code=1).stdout
+    assert "drawn with those of then, 'a {prompt} of then'; today they are '{prompt}, bold'" in said
 
 
 def test_two_commands_in_two_folders_share_one_record(terminal: Terminal) -> None:
@@ -299,8 +320,6 @@ def test_run_without_a_token_says_where_it_comes_from(terminal: Terminal) -> Non
 
 def test_a_record_of_a_newer_version_is_left_alone(terminal: Terminal) -> None:
     terminal.imagine("a red apple")
-    import sqlite3
-
     with sqlite3.connect(terminal.record / "atelier.db") as connection:
         connection.execute("PRAGMA user_version = 999")
     connection.close()

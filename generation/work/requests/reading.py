@@ -98,7 +98,7 @@ def _read(fields: Mapping[str, Any], kind: type[Imagine]) -> tuple[dict[str, Any
     for name in known.keys() & fields.keys():
         try:
             read[name] = _READERS[name](fields[name])
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
             continue
     has_default = {name for name, field in known.items() if field.default is not _MISSING}
     missing = known.keys() - has_default - read.keys()

@@ -1,5 +1,6 @@
 """What the terminal computes and what the documentation promises about permissions."""
 
+import dataclasses
 import datetime as dt
 import io
 import math
@@ -23,7 +24,7 @@ from bot.studio.seat import NOBODY, TERMINAL, clear_abandoned, seat
 from bot.terminal.files import make_folder, write_whole
 from bot.terminal.imagine import _words
 from bot.terminal.log import _printable
-from bot.terminal.reproduce import distance
+from bot.terminal.reproduce import _words_note, distance
 from bot.terminal.session import whole
 from bot.terminal.sheet import check_sheet, check_sizes
 from generation.work.checkpoints import PATTERN
@@ -54,6 +55,25 @@ def test_the_distance_is_that_of_an_independent_computation(seed: int, spread: i
         assert apart.psnr_db == pytest.approx(10 * math.log10(255**2 / (error**2).mean()))
     else:
         assert math.isinf(apart.psnr_db)
+
+
+@pytest.mark.parametrize(
+    ("template", "style", "said"),
+    [
+        ("{prompt}", None, ""),
+        ("{prompt}, bold", "bold", ""),
+        ("photo of {prompt}", "bold", "drawn with those of then, 'photo of {prompt}'; today"),
+        ("{prompt}, oil", "oil", "no style 'oil' any more; drawn with its words of then"),
+        ("", "bold", "drawn with those that 'bold' has today: '{prompt}, bold'"),
+    ],
+)
+def test_a_style_whose_words_have_changed_is_named(
+    template: str, style: str | None, said: str
+) -> None:
+    asked = resolve(parse("a fox"), checkpoint=PATTERN, seed=1, num_images=1).request
+    request = dataclasses.replace(asked, template=template, style=style)
+    note = _words_note(request, PATTERN)
+    assert (said in note) if said else not note
 
 
 def test_pictures_of_two_sizes_have_no_distance() -> None:
