@@ -3,31 +3,43 @@
 import dataclasses
 import datetime as dt
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 
+from storage import steps
 from storage.database import Database
-from storage.rows import KNOW_PERSON, to_text, to_time
+from storage.rows import know_person, member_of, to_text, to_time
 
-_COLUMNS = """
-  id, member_id, scope, given, text_version, text_sha256, given_at, interaction_id
+REDRAWN = 50  # newest messages of somebody whose answer about remixes changed; older ones keep
+
+_COLUMNS = f"""
+  consents.id, {member_of("consents.person_id")} AS member_id, scope, given, text_version,
+  text_sha256, given_at, interaction_id
 """
-APPEND = f"""
+_THEIRS = "person_id = (SELECT people.id FROM people WHERE people.discord_id = ?)"
+APPEND = """
   INSERT INTO consents (
-    member_id, scope, given, text_version, text_sha256, given_at, interaction_id)
-  VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}
+    person_id, scope, given, text_version, text_sha256, given_at, interaction_id)
+  VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id
 """
-HISTORY = f"SELECT {_COLUMNS} FROM consents WHERE member_id = ? ORDER BY id"
-AS_OF = """
-  SELECT scope, given FROM consents WHERE member_id = ? AND given_at <= ? ORDER BY id
+GET = f"SELECT {_COLUMNS} FROM consents WHERE id = ?"
+HISTORY = f"SELECT {_COLUMNS} FROM consents WHERE {_THEIRS} ORDER BY consents.id"
+AS_OF = f"""
+  SELECT scope, given, text_sha256 FROM consents WHERE {_THEIRS} AND given_at <= ?
+  ORDER BY consents.id
 """
-CURRENT = "SELECT scope, given FROM consents WHERE member_id = ? ORDER BY id"
+CURRENT = f"""
+  SELECT scope, given, text_sha256 FROM consents WHERE {_THEIRS} ORDER BY consents.id
+"""
+SHOWN_OF = """
+  SELECT id FROM jobs WHERE person_id = ? AND state = 'posted' ORDER BY id DESC LIMIT ?
+"""
 
 
 class Scope(StrEnum):
     """What a member may allow."""
 
-    GALLERY = "gallery"  # show their pictures in the gallery
+    GALLERY = "gallery"  # show their pictures in a gallery: was asked once, and is not any more
     REMIX = "remix"  # let others remix their pictures
     TRAINING = "training"  # use their pictures to improve the models
 
@@ -69,32 +81,60 @@ class Consents:
         answers: Mapping[Scope, bool],
         *,
         text_version: str,
-        text_sha256: str,
+        text_sha256: str | Mapping[Scope, str],
         interaction_id: int,
         now: dt.datetime,
     ) -> tuple[ConsentRecord, ...]:
-        """Record a member's answers, all or none, and return them as recorded."""
-        given_at = to_text(now)
+        """Record a member's answers, all or none, and return them as recorded.
+
+        Args:
+            member_id: Who answered.
+            answers: Scope to answer.
+            text_version: Version of the text that was shown.
+            text_sha256: Hash of what was read, of all of it or of what concerns each scope.
+            interaction_id: Discord's number for the click.
+            now: When.
+        """
         records = []
         async with self._database.transaction() as connection:
-            await connection.execute_fetchall(KNOW_PERSON, (member_id,))
+            person_id = await know_person(connection, member_id)
             for scope, given in answers.items():
-                values = (
-                    member_id,
-                    scope,
-                    int(given),
-                    text_version,
-                    text_sha256,
-                    given_at,
-                    interaction_id,
-                )
-                (row,) = await connection.execute_fetchall(APPEND, values)
+                read = text_sha256 if isinstance(text_sha256, str) else text_sha256[scope]
+                asked = (person_id, scope, int(given), text_version, read)
+                values = (*asked, to_text(now), interaction_id)
+                ((number,),) = await connection.execute_fetchall(APPEND, values)
+                (row,) = await connection.execute_fetchall(GET, (number,))
                 records.append(_record_of(row))
+            if Scope.REMIX in answers:  # their messages offer it, or do not
+                newest = await connection.execute_fetchall(SHOWN_OF, (person_id, REDRAWN))
+                for row in newest:
+                    await steps.want_shown(connection, row["id"], now)
         return tuple(records)
 
-    async def current(self, member_id: int) -> dict[Scope, bool] | None:
-        """Return what a member allows now, or None if they were never asked."""
-        return _in_force(await self._database.all(CURRENT, (member_id,)))
+    async def needs_answer(
+        self, member_id: int, asked: Mapping[Scope, Collection[str]]
+    ) -> frozenset[Scope]:
+        """Return the scopes that a member was never asked about in the words of today.
+
+        Args:
+            member_id: Whom to ask.
+            asked: Scope to the hashes of the words that an answer may have been given to.
+        """
+        rows = await self._database.all(CURRENT, (member_id,))
+        read = {row["scope"]: row["text_sha256"] for row in rows}
+        return frozenset(scope for scope, texts in asked.items() if read.get(scope) not in texts)
+
+    async def current(
+        self, member_id: int, asked: Mapping[Scope, Collection[str]] | None = None
+    ) -> dict[Scope, bool] | None:
+        """Return what a member allows now, or None if they were never asked.
+
+        Args:
+            member_id: Whose answers.
+            asked: Scope to the hashes of the words that a yes may have been given to; a yes to
+                other words is none. None takes every yes.
+        """
+        return _in_force(await self._database.all(CURRENT, (member_id,)), asked)
 
     async def as_of(self, member_id: int, when: dt.datetime) -> dict[Scope, bool] | None:
         """Return what a member allowed at a moment, or None if they had not been asked by then."""
@@ -105,13 +145,18 @@ class Consents:
         return [_record_of(row) for row in await self._database.all(HISTORY, (member_id,))]
 
 
-def _in_force(rows: list[sqlite3.Row]) -> dict[Scope, bool] | None:
+def _in_force(
+    rows: Iterable[sqlite3.Row], asked: Mapping[Scope, Collection[str]] | None = None
+) -> dict[Scope, bool] | None:
     # A scope that was never asked about is off: silence is not consent.
+    rows = list(rows)
     if not rows:
         return None
     answers = dict.fromkeys(Scope, False)
     for row in rows:
-        answers[Scope(row["scope"])] = bool(row["given"])
+        scope = Scope(row["scope"])
+        is_of_today = asked is None or row["text_sha256"] in asked.get(scope, ())
+        answers[scope] = bool(row["given"]) and is_of_today
     return answers
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import sqlite3
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Self
 import aiosqlite
 
 from storage.errors import StorageError
-from storage.schema import copy_database, migrate
+from storage.schema import back_up, damage, migrate, migrations, version_of
 
 # FULL: a commit that was acknowledged survives a power cut, also in WAL mode.
 # secure_delete: what is removed on request is overwritten, not only unlinked.
@@ -55,9 +56,9 @@ class Database:
 
         Raises:
             DatabaseTooNew: It was written by a newer program.
-            StorageError: It cannot be opened, or a migration failed.
+            StorageError: It cannot be opened, is damaged, or a migration failed.
         """
-        await asyncio.to_thread(migrate, path)
+        await asyncio.to_thread(_prepare, path)
         try:
             writer = await _connect(path, PRAGMAS)
             try:
@@ -128,7 +129,7 @@ class Database:
             StorageError: `to` exists already, or cannot be written.
         """
         try:
-            await asyncio.to_thread(_back_up, self.path, to)
+            await asyncio.to_thread(back_up, self.path, to)
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"the backup failed: {error}") from error
 
@@ -137,11 +138,62 @@ class Database:
             raise StorageError("the database is closed")
 
 
-def _back_up(path: Path, to: Path) -> None:
-    if to.exists():
-        raise FileExistsError(f"{to} exists already")
-    with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
-        copy_database(connection, to)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a look at a database from outside says.
+
+    Args:
+        version: Its schema version; 0 is a new one.
+        known: The newest version that this program knows.
+        damage: What is wrong with its pages, or None.
+    """
+
+    version: int
+    known: int
+    damage: str | None
+
+
+def inspect(path: Path, *, is_quick: bool = False) -> Inspection:
+    """Look at a database that others may be using, and change nothing: no file is made or written.
+
+    Blocks on the disk: call it in a thread.
+
+    Args:
+        path: The database file.
+        is_quick: Whether to leave its pages alone.
+
+    Raises:
+        StorageError: It is absent or cannot be read.
+    """
+    if not path.is_file():
+        raise StorageError(f"there is no {path}")
+    # Without a write-ahead log nobody has it open, and SQLite would make one only to read. With
+    # one, its newest rows are in there.
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    mode = "mode=ro" if has_log else "mode=ro&immutable=1"
+    try:
+        uri = f"{path.absolute().as_uri()}?{mode}"
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
+            found = version_of(connection)
+            return Inspection(
+                version=found,
+                known=max(migrations()),
+                damage=None if is_quick else damage(connection),
+            )
+    except sqlite3.Error as error:
+        raise StorageError(f"the database could not be read: {error}") from error
+
+
+def _prepare(path: Path) -> None:
+    migrate(path)
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection:
+            if found := damage(connection):
+                raise StorageError(
+                    f"the database is damaged: {found}. Restore a backup: see docs/backup.md"
+                )
+    except sqlite3.Error as error:
+        raise StorageError(f"the database could not be read: {error}") from error
 
 
 async def _connect(path: Path, pragmas: Iterable[str]) -> aiosqlite.Connection:

@@ -3,10 +3,12 @@
 StorageError            the database or a file failed; only the operator can fix it
 ├── DatabaseTooNew      the file was written by a newer version of the program
 ├── NotFound            there is no such job, image or file
-└── TransitionRefused   a job was no longer in the state that a step expected
+├── TransitionRefused   a job was no longer in the state that a step expected
+└── LimitReached        too many jobs wait already; the member can try again later
 """
 
 from collections.abc import Collection
+from typing import Literal
 
 from generation.work.jobs import JobState
 
@@ -61,3 +63,19 @@ class TransitionRefused(StorageError):
         self.job_id = job_id
         self.expected = frozenset(expected)
         self.actual = actual
+
+
+class LimitReached(StorageError):
+    """More jobs would wait than may; none of them was recorded or queued.
+
+    Args:
+        whose: The limit of one member, or of the whole server.
+        waiting: How many wait already.
+        limit: How many may.
+    """
+
+    def __init__(self, whose: Literal["member", "server"], waiting: int, limit: int) -> None:
+        super().__init__(f"{waiting} jobs of the {whose} wait, {limit} may")
+        self.whose = whose
+        self.waiting = waiting
+        self.limit = limit

@@ -7,16 +7,18 @@ from collections.abc import Collection, Sequence
 
 import aiosqlite
 
-from generation.work.jobs import TRANSITIONS, Image, Job, JobState, Place
-from generation.work.requests.imagine import Imagine
-from generation.work.requests.reading import to_json
+from generation.work.jobs import Image, Job, JobState, Place
+from storage import asking, steps
+from storage.asking import HELD_LIFE, Limits, NewJob
 from storage.database import Database
-from storage.errors import NotFound, TransitionRefused
+from storage.errors import NotFound
+from storage.files import name_file
+from storage.moderation import ActionKind, append
 from storage.rows import (
     IMAGE_COLUMNS,
     JOB_COLUMNS,
-    KNOW_PERSON,
-    KNOW_SERVER,
+    JOB_PLACE,
+    PERSON,
     image_of,
     job_of,
     to_text,
@@ -30,53 +32,36 @@ from storage.search import (
     Filters,
 )
 
-FIRST_STATES = frozenset({JobState.HELD, JobState.QUEUED, JobState.REFUSED})
+UNANSWERED = "The question before it was not answered."
 
-INSERT = """
-  INSERT INTO jobs (
-    member_id, guild_id, channel_id, message_id, typed, prompt, negative_prompt, request,
-    notes, source_sha256, state, cost_s, reason, created_at, finished_at)
-  VALUES (
-    :member_id, :guild_id, :channel_id, :message_id, :typed, :prompt, :negative_prompt, :request,
-    :notes, :source_sha256, :state, :cost_s, :reason, :created_at, :finished_at)
-  RETURNING id
-"""
-HAS_IMAGE = "SELECT 1 FROM images WHERE id = ?"
-INSERT_LINEAGE = "INSERT INTO lineage (job_id, image_id) VALUES (?, ?)"
-GET = f"SELECT {JOB_COLUMNS} FROM jobs WHERE id = ?"
-STATE_OF = "SELECT state FROM jobs WHERE id = ?"
-MOVE = """
-  UPDATE jobs SET
-    state = :to,
-    reason = :reason,
-    attempts = attempts + (:to = 'running'),
-    started_at = CASE WHEN :to = 'running' THEN :now ELSE started_at END,
-    finished_at = CASE WHEN :is_final THEN :now END,
-    notes = coalesce(:notes, notes),
-    fingerprint = coalesce(:fingerprint, fingerprint),
-    elapsed_s = coalesce(:elapsed_s, elapsed_s)
-  WHERE id = :id AND state IN (SELECT value FROM json_each(:expected))
-"""
 INSERT_IMAGE = f"""
-  INSERT INTO images (job_id, position, sha256, seed, width, height)
-  VALUES (?, ?, ?, ?, ?, ?) RETURNING {IMAGE_COLUMNS}
+  INSERT INTO images (job_id, position, sha256, pixels_sha256, seed, width, height)
+  VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {IMAGE_COLUMNS}
 """
-SET_PLACE = "UPDATE jobs SET guild_id = ?, channel_id = ?, message_id = ? WHERE id = ?"
+SET_PLACE = """
+  UPDATE messages SET channel_id = ?, message_id = ? WHERE job_id = ? AND kind = 'job'
+"""
 BY_MESSAGE = f"""
-  SELECT {JOB_COLUMNS} FROM jobs WHERE message_id = ? AND channel_id = ? ORDER BY id DESC LIMIT 1
+  SELECT {JOB_COLUMNS} FROM messages AS shown JOIN jobs ON jobs.id = shown.job_id {JOB_PLACE}
+  WHERE shown.message_id = ? AND shown.channel_id = ? AND shown.kind = 'job'
+  ORDER BY jobs.id DESC LIMIT 1
 """
 IN_STATES = f"""
-  SELECT {JOB_COLUMNS} FROM jobs WHERE state IN (SELECT value FROM json_each(?)) ORDER BY id
+  SELECT {JOB_COLUMNS} FROM jobs {JOB_PLACE}
+  WHERE jobs.state IN (SELECT value FROM json_each(?)) ORDER BY jobs.id
 """
-OF_MEMBER = f"SELECT {JOB_COLUMNS} FROM jobs WHERE member_id = ? ORDER BY id"
-WAITING_OF = """
-  SELECT count(*) FROM jobs
-  WHERE member_id = ? AND state IN ('held', 'queued', 'running') AND guild_id IS ?
+IN_LINE = f"""
+  SELECT {JOB_COLUMNS} FROM jobs {JOB_PLACE}
+  WHERE jobs.state = 'queued' AND place.id IS NOT NULL ORDER BY jobs.id
 """
-WAITING_IN = """
-  SELECT count(*) FROM jobs
-  WHERE state IN ('held', 'queued', 'running') AND guild_id IS ?
+OF_MEMBER = f"""
+  SELECT {JOB_COLUMNS} FROM jobs {JOB_PLACE}
+  WHERE jobs.person_id = (SELECT id FROM people WHERE discord_id = ?) ORDER BY jobs.id
 """
+OF_SUBMISSION = f"""
+  SELECT {JOB_COLUMNS} FROM jobs {JOB_PLACE} WHERE jobs.submission = ? ORDER BY jobs.id
+"""
+UNANSWERED_SINCE = "SELECT id FROM jobs WHERE state = 'held' AND created_at <= ? ORDER BY id"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +74,7 @@ class NewImage:
         sha256: Name of its file, 64 hex digits.
         width: In pixels.
         height: In pixels.
+        pixels_sha256: Hash of its pixels before anything was marked, 64 hex digits, or None.
     """
 
     index: int
@@ -96,6 +82,7 @@ class NewImage:
     sha256: str
     width: int
     height: int
+    pixels_sha256: str | None = None
 
 
 class Jobs:
@@ -104,55 +91,92 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(
-        self,
-        *,
-        member_id: int,
-        place: Place,
-        typed: str,
-        request: Imagine,
-        cost_s: float,
-        now: dt.datetime,
-        state: JobState = JobState.QUEUED,
-        notes: Sequence[str] = (),
-        parent_image_id: int | None = None,
-        reason: str | None = None,
-    ) -> Job:
-        """Record a new job, held, queued or refused at once, and return it with its number.
+    # Asking
+
+    async def add(self, new: NewJob, *, now: dt.datetime) -> Job:
+        """Record one job that no limit applies to; see `add_all`."""
+        (job,) = await self.add_all([new], limits=None, now=now)
+        return job
+
+    async def add_all(
+        self, new: Sequence[NewJob], *, limits: Limits | None, now: dt.datetime
+    ) -> tuple[Job, ...]:
+        """Record the jobs of one command, all or none, and return them with their numbers.
+
+        Args:
+            new: Of one member in one place.
+            limits: Counted in the same transaction, so that no two commands take the same room.
+            now: When they were asked for.
 
         Raises:
-            NotFound: The parent image does not exist.
-            ValueError: A job's life does not begin with this state.
+            LimitReached: More would wait than may.
+            NotFound: A picture that one starts from does not exist, or its file is gone.
         """
-        if state not in FIRST_STATES:
-            raise ValueError(f"a job does not begin as {state}")
-        row = {
-            "member_id": member_id,
-            "guild_id": place.guild_id,
-            "channel_id": place.channel_id,
-            "message_id": place.message_id,
-            "typed": typed,
-            "prompt": request.prompt,
-            "negative_prompt": request.negative_prompt,
-            "request": json.dumps(to_json(request)),
-            "notes": json.dumps(list(notes)),
-            "source_sha256": request.start.sha256 if request.start else None,
-            "state": state,
-            "cost_s": cost_s,
-            "reason": reason,
-            "created_at": to_text(now),
-            "finished_at": to_text(now) if state.is_final else None,
-        }
         async with self._database.transaction() as connection:
-            await connection.execute_fetchall(KNOW_PERSON, (member_id,))
-            if place.guild_id is not None:
-                await connection.execute_fetchall(KNOW_SERVER, (place.guild_id,))
-            ((job_id,),) = await connection.execute_fetchall(INSERT, row)
-            if parent_image_id is not None:
-                if not await connection.execute_fetchall(HAS_IMAGE, (parent_image_id,)):
-                    raise NotFound("image", parent_image_id)
-                await connection.execute_fetchall(INSERT_LINEAGE, (job_id, parent_image_id))
-            return await _get(connection, job_id)
+            numbers = await asking.insert_all(connection, new, limits, now)
+            return tuple([await steps.get(connection, number) for number in numbers])
+
+    async def check_limits(
+        self, member_id: int, guild_id: int | None, *, limits: Limits, new: int, now: dt.datetime
+    ) -> None:
+        """Refuse early what `add_all` would refuse now; only that one holds.
+
+        Raises:
+            LimitReached: More would wait than may.
+        """
+        async with self._database.transaction() as connection:
+            await asking.check_limits(connection, member_id, guild_id, limits, new, now)
+
+    async def of_submission(self, submission: int) -> tuple[Job, ...]:
+        """Return the jobs of one command, oldest first; none if there was no such command."""
+        rows = await self._database.all(OF_SUBMISSION, (submission,))
+        return tuple(job_of(row) for row in rows)
+
+    async def claim(
+        self,
+        submission: int,
+        *,
+        member_id: int,
+        now: dt.datetime,
+        jobs_waiting_per_server: int | None = None,
+    ) -> tuple[Job, ...]:
+        """Queue what a command of this member holds, all at once, and return it.
+
+        Returns:
+            The queued jobs; none if nothing is held any more or the question is too old.
+
+        Raises:
+            LimitReached: The server's line is full meanwhile.
+        """
+        async with self._database.transaction() as connection:
+            rows = await connection.execute_fetchall(OF_SUBMISSION, (submission,))
+            held = [
+                job
+                for job in map(job_of, rows)
+                if job.state is JobState.HELD
+                and job.member_id == member_id
+                and now - job.created_at < HELD_LIFE
+            ]
+            if held and jobs_waiting_per_server is not None:
+                guild_id, limit = held[0].place.guild_id, jobs_waiting_per_server
+                await asking.check_server(connection, guild_id, limit, len(held))
+            for job in held:
+                await steps.move(connection, job.id, JobState.HELD, JobState.QUEUED, now=now)
+            return tuple([await steps.get(connection, job.id) for job in held])
+
+    async def drop_unanswered(self, now: dt.datetime) -> int:
+        """Cancel what is held for a question that can no longer be answered; return how many."""
+        async with self._database.transaction() as connection:
+            oldest = to_text(now - HELD_LIFE)
+            rows = list(await connection.execute_fetchall(UNANSWERED_SINCE, (oldest,)))
+            for row in rows:
+                cancelled, reason = JobState.CANCELLED, UNANSWERED
+                await steps.move(
+                    connection, row["id"], JobState.HELD, cancelled, now=now, reason=reason
+                )
+            return len(rows)
+
+    # One job
 
     async def get(self, job_id: int) -> Job:
         """Return a job.
@@ -167,7 +191,7 @@ class Jobs:
 
     async def find(self, job_id: int) -> Job | None:
         """Return a job, or None if no job has this number."""
-        row = await self._database.one(GET, (job_id,))
+        row = await self._database.one(steps.GET, (job_id,))
         return None if row is None else job_of(row)
 
     async def move(
@@ -181,17 +205,49 @@ class Jobs:
     ) -> Job:
         """Take a job one step on, if it still is in a state that the caller expects.
 
-        Starting counts an attempt; a final state sets the end. Of two callers that race for the
-        same step, exactly one succeeds.
+        Of two callers that race for the same step, exactly one succeeds. A running job's attempt
+        ends with it; `Attempts.end` says more exactly how.
 
         Raises:
             TransitionRefused: It is in another state; nothing changed.
             NotFound: No job has this number.
-            ValueError: `generation.work.jobs.TRANSITIONS` has no such step.
+            ValueError: There is no such step, or it is the start, which is `Attempts.begin`'s.
+        """
+        if to is JobState.RUNNING:
+            raise ValueError("a job begins to run with an attempt")
+        async with self._database.transaction() as connection:
+            await steps.move(connection, job_id, expected, to, now=now, reason=reason)
+            return await steps.get(connection, job_id)
+
+    async def want_cancel(self, job_id: int, *, by: int, reason: str, now: dt.datetime) -> Job:
+        """Cancel a job that waits, or record the wish for one that is drawn.
+
+        The wish is looked at when the job is recorded, given back or begun again, so it outlives
+        whatever happens to the worker. An act of somebody else than the owner leaves an audit
+        entry, in the same transaction.
+
+        Returns:
+            The job: cancelled, or still running with `cancel_wanted_at` set.
+
+        Raises:
+            TransitionRefused: It neither waits nor is drawn; nothing was recorded.
+            NotFound: No job has this number.
         """
         async with self._database.transaction() as connection:
-            await _move(connection, job_id, expected, to, now=now, reason=reason)
-            return await _get(connection, job_id)
+            job = await steps.get(connection, job_id)
+            is_new = await steps.want_cancel(connection, job_id, by=by, reason=reason, now=now)
+            if is_new and by != job.member_id:
+                await append(
+                    connection,
+                    ActionKind.CANCEL,
+                    guild_id=job.place.guild_id,
+                    moderator_id=by,
+                    reason=reason,
+                    now=now,
+                    member_id=job.member_id,
+                    job_id=job_id,
+                )
+            return await steps.get(connection, job_id)
 
     async def record_rendered(
         self,
@@ -205,40 +261,45 @@ class Jobs:
     ) -> tuple[Job, tuple[Image, ...]]:
         """Record the pictures of a running job and that it is rendered, both or neither.
 
-        Their files must be on disk already. `notes` take the place of those that the job has; None
-        leaves them.
+        Their files must be on disk already, written with `Files.write`. If somebody wished the job
+        cancelled meanwhile it is cancelled instead, and there are no pictures. `notes` take the
+        place of those that the job has; None leaves them.
+
+        Returns:
+            The job, rendered or cancelled, and its pictures.
 
         Raises:
             TransitionRefused: It is not running; nothing was recorded.
-            NotFound: No job has this number.
+            NotFound: No job has this number, or a file was swept meanwhile: write it again.
         """
         async with self._database.transaction() as connection:
-            await _move(
-                connection,
-                job_id,
-                JobState.RUNNING,
-                JobState.RENDERED,
-                now=now,
-                notes=notes,
-                fingerprint=fingerprint,
-                elapsed_s=elapsed_s,
+            job = await steps.get(connection, job_id)
+            if job.cancel_wanted_at is not None and job.state is JobState.RUNNING:
+                cancelled, reason = JobState.CANCELLED, job.reason
+                await steps.move(
+                    connection, job_id, JobState.RUNNING, cancelled, now=now, reason=reason
+                )
+                return await steps.get(connection, job_id), ()
+            drawn = steps.Drawn(fingerprint=fingerprint, elapsed_s=elapsed_s, notes=notes)
+            await steps.move(
+                connection, job_id, JobState.RUNNING, JobState.RENDERED, now=now, drawn=drawn
             )
             recorded = [await _insert_image(connection, job_id, image) for image in images]
-            return await _get(connection, job_id), tuple(recorded)
+            return await steps.get(connection, job_id), tuple(recorded)
 
     async def set_place(self, job_id: int, place: Place) -> None:
         """Record where the job's message stands.
 
         Raises:
-            NotFound: No job has this number.
+            NotFound: No job has this number, or it shows none: it is the terminal's.
         """
         async with self._database.transaction() as connection:
-            if place.guild_id is not None:
-                await connection.execute_fetchall(KNOW_SERVER, (place.guild_id,))
-            values = (place.guild_id, place.channel_id, place.message_id, job_id)
-            cursor = await connection.execute(SET_PLACE, values)
-            if not cursor.rowcount:
-                raise NotFound("job", job_id)
+            values = (place.channel_id, place.message_id, job_id)
+            async with connection.execute(SET_PLACE, values) as cursor:
+                if not cursor.rowcount:
+                    raise NotFound("job", job_id)
+
+    # Many jobs
 
     async def by_message(self, channel_id: int, message_id: int) -> Job | None:
         """Return the newest job shown in a message, or None."""
@@ -250,15 +311,9 @@ class Jobs:
         rows = await self._database.all(IN_STATES, (json.dumps(sorted(states)),))
         return [job_of(row) for row in rows]
 
-    async def waiting_of(self, member_id: int, guild_id: int | None) -> int:
-        """Return how many of a member's jobs in a server are held, queued or running."""
-        row = await self._database.one(WAITING_OF, (member_id, guild_id))
-        return int(row[0]) if row else 0
-
-    async def waiting_in(self, guild_id: int | None) -> int:
-        """Return how many jobs of a server are held, queued or running."""
-        row = await self._database.one(WAITING_IN, (guild_id,))
-        return int(row[0]) if row else 0
+    async def in_line(self) -> list[Job]:
+        """Return the queued jobs that the bot is to draw, oldest first: none of a terminal."""
+        return [job_of(row) for row in await self._database.all(IN_LINE)]
 
     async def of_member(self, member_id: int) -> list[Job]:
         """Return all of a member's jobs, oldest first."""
@@ -281,16 +336,14 @@ class Jobs:
             guild_id: Jobs of this server; None for all servers and direct messages.
             member_id: Jobs of this member.
             text: Words that all occur in the prompt as typed, as parsed, or the negative prompt;
-                the last may be the beginning of a word. Case and accents do not matter. Text
-                without a letter or digit matches nothing.
+                the last may be the beginning of a word. Case and accents do not matter. Of scripts
+                without spaces any part is found. Text without a letter or digit matches nothing.
             since: Jobs created at this time or later.
             state: Jobs in this state.
             before_id: Jobs older than this one: the last of the page before.
             limit: The most jobs to return.
         """
-        filters = Filters(
-            guild_id=guild_id, member_id=member_id, text=text, since=since, state=state
-        )
+        filters = await self._filters(guild_id, member_id, text, since, state)
         sql = SEARCH_EVERY if filters.match() is None else SEARCH_MATCHING
         rows = await self._database.all(sql, filters.params(before_id=before_id, limit=limit))
         return [job_of(row) for row in rows]
@@ -305,57 +358,36 @@ class Jobs:
         state: JobState | None = None,
     ) -> int:
         """Return how many jobs `search` would find on all its pages, at most `COUNT_LIMIT`."""
-        filters = Filters(
-            guild_id=guild_id, member_id=member_id, text=text, since=since, state=state
-        )
+        filters = await self._filters(guild_id, member_id, text, since, state)
         sql = COUNT_EVERY if filters.match() is None else COUNT_MATCHING
         row = await self._database.one(sql, filters.params(before_id=None, limit=COUNT_LIMIT))
         return int(row[0]) if row else 0
 
-
-async def _get(connection: aiosqlite.Connection, job_id: int) -> Job:
-    for row in await connection.execute_fetchall(GET, (job_id,)):
-        return job_of(row)
-    raise NotFound("job", job_id)
-
-
-async def _move(
-    connection: aiosqlite.Connection,
-    job_id: int,
-    expected: JobState | Collection[JobState],
-    to: JobState,
-    *,
-    now: dt.datetime,
-    reason: str | None = None,
-    notes: Sequence[str] | None = None,
-    fingerprint: str | None = None,
-    elapsed_s: float | None = None,
-) -> None:
-    # A JobState is a str and so a Collection too.
-    states = {expected} if isinstance(expected, JobState) else set(expected)
-    impossible = sorted(state for state in states if (state, to) not in TRANSITIONS)
-    if impossible or not states:
-        raise ValueError(f"no step leads from {impossible} to {to}")
-    values = {
-        "id": job_id,
-        "expected": json.dumps(sorted(states)),
-        "to": to,
-        "reason": reason,
-        "now": to_text(now),
-        "is_final": to.is_final,
-        "notes": None if notes is None else json.dumps(notes),
-        "fingerprint": fingerprint,
-        "elapsed_s": elapsed_s,
-    }
-    async with connection.execute(MOVE, values) as cursor:
-        if cursor.rowcount:
-            return
-    for row in await connection.execute_fetchall(STATE_OF, (job_id,)):
-        raise TransitionRefused(job_id, states, JobState(row["state"]))
-    raise NotFound("job", job_id)
+    async def _filters(
+        self,
+        guild_id: int | None,
+        member_id: int | None,
+        text: str | None,
+        since: dt.datetime | None,
+        state: JobState | None,
+    ) -> Filters:
+        person_id = None
+        if member_id is not None:
+            row = await self._database.one(PERSON, (member_id,))
+            person_id = row["id"] if row else 0  # nobody has it, so nothing is found
+        return Filters(guild_id=guild_id, person_id=person_id, text=text, since=since, state=state)
 
 
 async def _insert_image(connection: aiosqlite.Connection, job_id: int, image: NewImage) -> Image:
-    values = (job_id, image.index, image.sha256, image.seed, image.width, image.height)
+    await name_file(connection, image.sha256, job_id)
+    values = (
+        job_id,
+        image.index,
+        image.sha256,
+        image.pixels_sha256,
+        image.seed,
+        image.width,
+        image.height,
+    )
     (row,) = await connection.execute_fetchall(INSERT_IMAGE, values)
     return image_of(row)

@@ -6,7 +6,7 @@ import math
 
 from generation.work.requests.imagine import MAX_IMAGES
 from storage.database import Database
-from storage.rows import KNOW_PERSON
+from storage.rows import know_person
 
 MAX_WAITING = 40
 MAX_CONCURRENT = 10
@@ -17,10 +17,13 @@ SAVE_GUILD = """
   INSERT INTO servers (id, settings) VALUES (?, ?)
   ON CONFLICT (id) DO UPDATE SET settings = excluded.settings
 """
-MEMBER = "SELECT settings FROM presets WHERE member_id = ? AND name = ?"
+MEMBER = """
+  SELECT settings FROM presets
+  WHERE person_id = (SELECT id FROM people WHERE discord_id = ?) AND name = ?
+"""
 SAVE_MEMBER = """
-  INSERT INTO presets (member_id, name, settings) VALUES (?, ?, ?)
-  ON CONFLICT (member_id, name) DO UPDATE SET settings = excluded.settings
+  INSERT INTO presets (person_id, name, settings) VALUES (?, ?, ?)
+  ON CONFLICT (person_id, name) DO UPDATE SET settings = excluded.settings
 """
 COSTS = "SELECT key, seconds FROM costs ORDER BY key"
 SAVE_COST = """
@@ -118,8 +121,8 @@ class Settings:
         """Record a member's settings."""
         text = json.dumps(dataclasses.asdict(settings))
         async with self._database.transaction() as connection:
-            await connection.execute_fetchall(KNOW_PERSON, (member_id,))
-            await connection.execute_fetchall(SAVE_MEMBER, (member_id, DEFAULT_PRESET, text))
+            person_id = await know_person(connection, member_id)
+            await connection.execute_fetchall(SAVE_MEMBER, (person_id, DEFAULT_PRESET, text))
 
 
 class Costs:

@@ -4,13 +4,14 @@ import datetime as dt
 import json
 
 from generation.work.comparisons import ShownPicture
+from storage import steps
 from storage.database import Database
 from storage.errors import NotFound
-from storage.rows import KNOW_PERSON, to_text
+from storage.rows import JOB_PLACE, know_person, member_of, to_text
 
-HAS_IMAGE = "SELECT 1 FROM images WHERE id = ?"
-TAKE_BACK = "DELETE FROM votes WHERE image_id = ? AND member_id = ?"
-VOTE = "INSERT INTO votes (image_id, member_id, voted_at) VALUES (?, ?, ?)"
+JOB_OF = "SELECT job_id FROM images WHERE id = ?"
+TAKE_BACK = "DELETE FROM votes WHERE image_id = ? AND person_id = ?"
+VOTE = "INSERT INTO votes (image_id, person_id, voted_at) VALUES (?, ?, ?)"
 COUNTS = """
   SELECT images.id, (SELECT count(*) FROM votes WHERE votes.image_id = images.id) AS votes
   FROM images WHERE images.job_id = ? ORDER BY images.position
@@ -18,20 +19,23 @@ COUNTS = """
 OF_IMAGE = "SELECT count(*) FROM votes WHERE image_id = ?"
 # Shown pictures that answer the same words, from the same start, in the same channel, where more
 # than one model answered; sides, seeds and steps are the members' choice.
-SIDE_BY_SIDE = """
+SIDE_BY_SIDE = f"""
   WITH
     shown (image_id, member_id, model, occasion) AS (
-      SELECT images.id, jobs.member_id, json_extract(jobs.request, '$.model'),
-        json_array(jobs.channel_id, jobs.prompt, jobs.negative_prompt, jobs.source_sha256)
-      FROM jobs JOIN images ON images.job_id = jobs.id
+      SELECT images.id, {member_of("jobs.person_id")}, json_extract(jobs.request, '$.model'),
+        json_array(coalesce(place.channel_id, 0), jobs.prompt, jobs.negative_prompt, (
+          SELECT json_group_array(json_array(role, sha256)) FROM job_inputs
+          WHERE job_inputs.job_id = jobs.id))
+      FROM jobs JOIN images ON images.job_id = jobs.id {JOB_PLACE}
       WHERE jobs.state = 'posted' AND images.removed_at IS NULL AND images.taken_down_at IS NULL
     ),
     compared (occasion) AS (
       SELECT occasion FROM shown GROUP BY occasion HAVING min(model) < max(model)
     )
   SELECT shown.member_id, shown.model, shown.occasion,
-    (SELECT json_group_array(votes.member_id) FROM votes WHERE votes.image_id = shown.image_id)
-      AS voters
+    (SELECT json_group_array(people.discord_id)
+      FROM votes JOIN people ON people.id = votes.person_id
+      WHERE votes.image_id = shown.image_id AND people.discord_id IS NOT NULL) AS voters
   FROM compared JOIN shown USING (occasion)
   ORDER BY shown.image_id
 """
@@ -53,13 +57,15 @@ class Votes:
             NotFound: No picture has this number.
         """
         async with self._database.transaction() as connection:
-            if not await connection.execute_fetchall(HAS_IMAGE, (image_id,)):
+            rows = list(await connection.execute_fetchall(JOB_OF, (image_id,)))
+            if not rows:
                 raise NotFound("image", image_id)
-            async with connection.execute(TAKE_BACK, (image_id, member_id)) as cursor:
+            await steps.want_shown(connection, rows[0]["job_id"], now)
+            person_id = await know_person(connection, member_id)
+            async with connection.execute(TAKE_BACK, (image_id, person_id)) as cursor:
                 if cursor.rowcount:
                     return False
-            await connection.execute_fetchall(KNOW_PERSON, (member_id,))
-            await connection.execute_fetchall(VOTE, (image_id, member_id, to_text(now)))
+            await connection.execute_fetchall(VOTE, (image_id, person_id, to_text(now)))
             return True
 
     async def counts(self, job_id: int) -> dict[int, int]:

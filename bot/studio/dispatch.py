@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from bot.studio.drawing import Ended, Rendered, draw, interrupted
+from bot.studio.drawing import BOT, Ended, Rendered, draw, interrupted, now
 from bot.studio.screen import Screen
 from bot.studio.seat import clear_abandoned, is_of_terminal
 from generation.engine.supervisor import Outside, Supervisor
@@ -63,12 +63,12 @@ class Dispatcher:
     async def recover(self) -> None:
         """Take up what an earlier life of the bot left behind."""
         await clear_abandoned(self._store)
-        for job in await self._in_state({JobState.RUNNING}):
+        for job in await self._store.attempts.recoverable(worker=BOT, now=now()):
             again = await interrupted(self._store, job)
             log.info("job_interrupted", extra={"job_id": job.id, "state": again.state.value})
             if again.state.is_final:
                 self._in_background(self._screen.show_ended(again))
-        for job in await self._in_state({JobState.QUEUED}):
+        for job in await self._store.jobs.in_line():
             await self.push(job)
         for job in await self._in_state({JobState.RENDERED}):
             self._in_background(self._screen.post(job))

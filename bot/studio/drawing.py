@@ -19,11 +19,14 @@ from generation.work.prices import learned_s, price_key
 from generation.work.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
 from storage.errors import StorageError, TransitionRefused
 from storage.jobs import NewImage
+from storage.steps import Outcome
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 2
+BOT = "bot"  # there is one on a record at a time, so it may take up what it left running
+LEASE = dt.timedelta(hours=1)
 CRASHED = "The drawing worker stopped twice on this job, so I set it aside."
 NOT_SAVED = "The pictures could not be saved. The operator can see why in the log."
 NO_WORKER = "The model could not be loaded. The operator can see why with `atelier doctor`."
@@ -51,7 +54,7 @@ def now() -> dt.datetime:
 
 
 async def draw(
-    store: Store, supervisor: Supervisor, jobs: Sequence[Job]
+    store: Store, supervisor: Supervisor, jobs: Sequence[Job], worker: str = BOT
 ) -> AsyncIterator[StepDone | Rendered | Ended]:
     """Draw one compatible batch of queued jobs.
 
@@ -59,6 +62,7 @@ async def draw(
         store: Where jobs and pictures are recorded.
         supervisor: The worker that draws.
         jobs: Queued jobs with one batch key.
+        worker: Under whose lease.
 
     Yields:
         Progress, then exactly one `Rendered` or `Ended` for each job that was still queued.
@@ -66,7 +70,7 @@ async def draw(
     orders: dict[int, Order] = {}
     running: dict[int, Job] = {}
     for job in jobs:
-        match await _take(store, job):
+        match await _take(store, job, worker):
             case Order() as order:
                 orders[job.id] = order
                 running[job.id] = await store.jobs.get(job.id)
@@ -98,23 +102,26 @@ async def _abandon(store: Store, job: Job, error: GenerationError) -> Job:
     )
 
 
-async def _take(store: Store, job: Job) -> Order | Job | None:
+async def _take(store: Store, job: Job, worker: str) -> Order | Job | None:
     """Move a queued job to running.
 
     Returns:
-        Its order; the failed job if what it starts from is gone; None if it was cancelled while it
-        waited.
+        Its order; the failed job if what it starts from is gone; the cancelled job if that was
+        wished while it ran before; None if it was cancelled while it waited.
     """
     try:
         blobs = await asyncio.to_thread(store.files.read_all, job.request.inputs)
-        await store.jobs.move(job.id, expected=JobState.QUEUED, to=JobState.RUNNING, now=now())
+        moment = now()
+        job = await store.attempts.begin(
+            job.id, worker=worker, lease_until=moment + LEASE, now=moment
+        )
     except TransitionRefused:
         return None
     except StorageError:
         return await store.jobs.move(
             job.id, expected=JobState.QUEUED, to=JobState.FAILED, now=now(), reason=NO_INIT_IMAGE
         )
-    return Order(job.id, job.request, blobs)
+    return Order(job.id, job.request, blobs) if job.state is JobState.RUNNING else job
 
 
 async def interrupted(store: Store, job: Job) -> Job:
@@ -124,12 +131,10 @@ async def interrupted(store: Store, job: Job) -> Job:
         store: Where jobs are recorded.
         job: A running job whose worker or bot died.
     """
-    if job.attempts < MAX_ATTEMPTS:
-        return await store.jobs.move(
-            job.id, expected=JobState.RUNNING, to=JobState.QUEUED, now=now()
-        )
-    return await store.jobs.move(
-        job.id, expected=JobState.RUNNING, to=JobState.FAILED, now=now(), reason=CRASHED
+    if job.attempts + 1 < MAX_ATTEMPTS:
+        return await store.attempts.end(job.id, Outcome.DIED, now=now())
+    return await store.attempts.end(
+        job.id, Outcome.DIED, to=JobState.FAILED, reason=CRASHED, now=now()
     )
 
 
@@ -145,8 +150,8 @@ async def _record(store: Store, job: Job, done: ImagesDone, max_images: int) -> 
     new = []
     for image in done.images:
         try:
-            sha256 = await asyncio.to_thread(store.files.write, image.png)
-        except OSError:  # a full or broken disk
+            sha256 = await store.files.write(image.png, owner=job.member_id, now=now())
+        except StorageError:  # a full or broken disk
             log.exception("picture_not_saved", extra={"job_id": job.id})
             return Ended(
                 await store.jobs.move(
@@ -175,6 +180,8 @@ async def _record(store: Store, job: Job, done: ImagesDone, max_images: int) -> 
         # Drawn again, a job brings its notes along.
         notes=tuple(dict.fromkeys([*job.notes, *remarks(job.request.model, done.remarks)])),
     )
+    if job.state is not JobState.RENDERED:
+        return Ended(job)
     await _learn_price(store, job, done.elapsed_s, max_images)
     return Rendered(job, images)
 

@@ -90,15 +90,25 @@ class Oversight:
             is not lift
         ):
             raise Refused("That is so already; nothing was changed.")
-        return await self._store.moderation.record(
-            ActionKind.LIFT if lift else ActionKind.SUSPEND,
+        if lift:
+            return await self._store.moderation.record(
+                ActionKind.LIFT,
+                guild_id=actor.guild_id,
+                moderator_id=actor.member_id,
+                reason=reason,
+                now=now(),
+                member_id=job.member_id,
+                job_id=job.id,
+            )
+        action, _ = await self._store.moderation.suspend(
+            job.member_id,
             guild_id=actor.guild_id,
             moderator_id=actor.member_id,
             reason=reason,
             now=now(),
-            member_id=job.member_id,
             job_id=job.id,
         )
+        return action
 
     async def report(self, actor: Actor, job_id: int, reason: str) -> Job:
         """Record a member's report of a picture.

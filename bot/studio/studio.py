@@ -4,9 +4,7 @@ Commands and buttons call these methods and never touch SQL or tensors. Each met
 rights from what the interaction says *now*, so a permission lost between click and action counts.
 """
 
-import asyncio
 import dataclasses
-import datetime as dt
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 
@@ -23,13 +21,13 @@ from generation.work.inputs import Input, Role
 from generation.work.jobs import Image, Job, JobState, Place
 from generation.work.prices import price
 from generation.work.requests.imagine import MAX_SEED, Imagine
+from storage.asking import HELD_LIFE, Limits, NewJob
 from storage.consent import Scope
-from storage.errors import TransitionRefused
-from storage.moderation import ActionKind
+from storage.errors import LimitReached, TransitionRefused
+from storage.files import FileKind
 from storage.settings import GuildSettings
 from storage.store import Store
 
-HELD_LIFE = dt.timedelta(minutes=15)
 CANCELLABLE = frozenset({JobState.HELD, JobState.QUEUED, JobState.RUNNING})
 
 
@@ -148,7 +146,13 @@ class Studio:
         """
         guild = await self.store.settings.guild(actor.guild_id)
         await self._check_policy(actor, channel_id, guild)
-        await self._check_limits(actor, guild, new)
+        limits = self._limits(guild)
+        try:
+            await self.store.jobs.check_limits(
+                actor.member_id, actor.guild_id, limits=limits, new=new, now=now()
+            )
+        except LimitReached as reached:
+            raise _too_many(reached, new) from reached
 
     def confirmed(self, jobs: Sequence[Job]) -> Submission:
         """Return held jobs whose owner has just answered about consent."""
@@ -162,11 +166,13 @@ class Studio:
         Raises:
             Gone: There are none any more.
         """
-        candidates = await self.store.jobs.in_states({JobState.HELD})
         jobs = tuple(
             job
-            for job in candidates
-            if first_id <= job.id <= last_id and job.member_id == actor.member_id
+            for job in await self.store.jobs.of_submission(first_id)
+            if job.state is JobState.HELD
+            and job.id <= last_id
+            and job.member_id == actor.member_id
+            and now() - job.created_at < HELD_LIFE
         )
         if not jobs:
             raise Gone("That request is no longer waiting. Please send the command again.")
@@ -176,18 +182,23 @@ class Studio:
         """Queue held jobs in the record, so that a second click finds nothing left to queue.
 
         Raises:
-            TransitionRefused: Somebody was faster.
+            Gone: Somebody was faster, or the question is too old.
+            Refused: The server's line is full meanwhile.
         """
-        return tuple(
-            [
-                await self.store.jobs.move(
-                    job.id, expected=JobState.HELD, to=JobState.QUEUED, now=now()
-                )
-                if job.state is JobState.HELD
-                else job
-                for job in jobs
-            ]
-        )
+        if all(job.state is not JobState.HELD for job in jobs):
+            return tuple(jobs)
+        try:
+            claimed = await self.store.jobs.claim(
+                jobs[0].submission,
+                member_id=jobs[0].member_id,
+                now=now(),
+                jobs_waiting_per_server=self._jobs_waiting_per_server,
+            )
+        except LimitReached as reached:
+            raise _too_many(reached, len(jobs)) from reached
+        if not claimed:
+            raise Gone("That request is no longer waiting. Please send the command again.")
+        return claimed
 
     async def line_up(self, jobs: Sequence[Job]) -> None:
         """Put queued jobs in line; the first messages stand by now, the delivery sends the rest."""
@@ -203,12 +214,9 @@ class Studio:
                 job.id, expected=JobState.HELD, to=JobState.CANCELLED, now=now(), reason=reason
             )
 
-    async def drop_unanswered(self, member_id: int | None = None) -> None:
+    async def drop_unanswered(self) -> None:
         """Cancel held jobs whose question was never answered."""
-        for job in await self.store.jobs.in_states({JobState.HELD}):
-            is_theirs = member_id is None or job.member_id == member_id
-            if is_theirs and now() - job.created_at > HELD_LIFE:
-                await self.dismiss([job], "The question before it was not answered.")
+        await self.store.jobs.drop_unanswered(now())
 
     async def check_remix(self, actor: Actor, parent: Image) -> None:
         """Check that the actor may start from this picture.
@@ -229,13 +237,13 @@ class Studio:
     async def _record(
         self, actor: Actor, guild: GuildSettings, ask: Ask, resolved: Sequence[Resolved]
     ) -> Submission:
-        await self._check_limits(actor, guild, len(resolved))
+        await self.drop_unanswered()
         consent = await self.store.consents.current(actor.member_id)
         needs_confirmation = len(resolved) > CONFIRM_ABOVE
         is_held = consent is None or needs_confirmation
         costs = await self.store.costs.get()
-        jobs = [
-            await self.store.jobs.add(
+        new = [
+            NewJob(
                 member_id=actor.member_id,
                 place=Place(guild_id=actor.guild_id, channel_id=ask.channel_id),
                 typed=ask.text.encode(errors="replace").decode(),  # half a character is no text
@@ -243,12 +251,17 @@ class Studio:
                 cost_s=self._price_s(each.request, costs),
                 state=JobState.HELD if is_held else JobState.QUEUED,
                 notes=(*ask.image_notes, *each.notes),
-                parent_image_id=ask.parent.id if ask.parent else None,
-                now=now(),
             )
             for each in resolved
         ]
-        return Submission(tuple(jobs), consent is None, needs_confirmation)
+        try:
+            jobs = await self.store.jobs.add_all(new, limits=self._limits(guild), now=now())
+        except LimitReached as reached:
+            raise _too_many(reached, len(new)) from reached
+        return Submission(jobs, consent is None, needs_confirmation)
+
+    def _limits(self, guild: GuildSettings) -> Limits:
+        return Limits(member=guild.jobs_waiting_per_member, server=self._jobs_waiting_per_server)
 
     def _price_s(self, request: Imagine, costs: Mapping[str, float]) -> float:
         max_images = self.dispatcher.max_images.get(request.model, 1)
@@ -274,7 +287,7 @@ class Studio:
         wanted = ask.num_images or own_images
         if wanted > guild.images_per_job:
             raise Refused(f"This server draws at most {guild.images_per_job} images a job.")
-        image = await self._init_image(ask)
+        image = await self._init_image(actor, ask)
         own_aspect = BY_SPELLING["ar"].read(own.aspect) if own.aspect else None
         models = (own.model, guild.default_model, self.default_model)
         default = next(name for name in models if name and name in self.checkpoints)
@@ -297,23 +310,13 @@ class Studio:
             )
         return resolved
 
-    async def _init_image(self, ask: Ask) -> Input | None:
+    async def _init_image(self, actor: Actor, ask: Ask) -> Input | None:
         if ask.image_png is not None:
-            sha256 = await asyncio.to_thread(self.store.files.write, ask.image_png)
+            sha256 = await self.store.files.write(
+                ask.image_png, owner=actor.member_id, kind=FileKind.UPLOAD, now=now()
+            )
             return Input(Role.START, sha256)
         return Input(Role.START, ask.parent.sha256, ask.parent.id) if ask.parent else None
-
-    async def _check_limits(self, actor: Actor, guild: GuildSettings, new: int) -> None:
-        await self.drop_unanswered(actor.member_id)
-        waiting = await self.store.jobs.waiting_of(actor.member_id, actor.guild_id)
-        if waiting + new > guild.jobs_waiting_per_member:
-            raise Refused(
-                f"You have {waiting} jobs waiting here and asked for {new} more; this server "
-                f"allows {guild.jobs_waiting_per_member} a member. Try again when some are done."
-            )
-        in_server = await self.store.jobs.waiting_in(actor.guild_id)
-        if in_server + new > self._jobs_waiting_per_server:
-            raise Refused("This server's line is full. Please try again in a few minutes.")
 
     # Acting on a job
 
@@ -379,27 +382,16 @@ class Studio:
         actor.require_owner_of(job)
         if job.state not in CANCELLABLE:
             raise Refused(f"Job {job.id} is already {job.state.value}; there is nothing to cancel.")
-        if job.member_id != actor.member_id:
-            await self.store.moderation.record(
-                ActionKind.CANCEL,
-                guild_id=actor.guild_id,
-                moderator_id=actor.member_id,
-                reason="cancelled with the button",
-                now=now(),
-                member_id=job.member_id,
-                job_id=job.id,
-            )
-        await self.dispatcher.cancel(job)
         try:
-            return await self.store.jobs.move(
-                job.id,
-                expected=CANCELLABLE - {JobState.RUNNING},
-                to=JobState.CANCELLED,
-                now=now(),
-                reason=_by(actor, job),
+            job = await self.store.jobs.want_cancel(
+                job.id, by=actor.member_id, reason=_by(actor, job), now=now()
             )
-        except TransitionRefused:
-            return await self.job(job_id)
+        except TransitionRefused as refused:
+            raise Refused(
+                f"Job {job.id} is already {refused.actual.value}; there is nothing to cancel."
+            ) from refused
+        await self.dispatcher.cancel(job)
+        return job
 
     async def delete(self, actor: Actor, job_id: int) -> Job:
         """Remove a job's pictures and their files; the record stays.
@@ -409,19 +401,14 @@ class Studio:
         """
         job = await self.job(job_id)
         actor.require_owner_of(job)
-        for image in await self.store.images.of_job(job_id):
-            await self.store.images.remove(image.id, now())
-            if not await self.store.images.is_file_used(image.sha256):
-                await asyncio.to_thread(self.store.files.remove, image.sha256)
-        await self.store.moderation.record(
-            ActionKind.DELETE,
+        files = await self.store.moderation.remove_pictures(
+            job_id,
             guild_id=actor.guild_id,
-            moderator_id=actor.member_id,
+            by=actor.member_id,
             reason=_by(actor, job),
             now=now(),
-            member_id=job.member_id,
-            job_id=job.id,
         )
+        await self.store.files.release(files, now())
         return await self.job(job_id)
 
     # Consent
@@ -463,6 +450,15 @@ def _at_most(limit: int, resolved: Resolved) -> Resolved:
     if fewer.num_images < request.num_images:
         notes.append(f"This server draws at most {limit} images a job.")
     return Resolved(fewer, tuple(notes))
+
+
+def _too_many(reached: LimitReached, asked: int) -> Refused:
+    if reached.whose == "server":
+        return Refused("This server's line is full. Please try again in a few minutes.")
+    return Refused(
+        f"You have {reached.waiting} jobs waiting here and asked for {asked} more; this server "
+        f"allows {reached.limit} a member. Try again when some are done."
+    )
 
 
 def _by(actor: Actor, job: Job) -> str:

@@ -11,7 +11,7 @@ from bot.terminal.files import write_whole
 from generation.learning.dataset.captioned import Consented, write_consents
 from generation.work.requests.imagine import Imagine
 from storage.errors import StorageError
-from storage.images import ImageFiles
+from storage.files import Files
 from storage.store import Store
 from storage.training_set import ConsentedPicture, consented_pictures
 
@@ -70,7 +70,7 @@ def caption_of(request: Imagine) -> str:
     return " ".join(", ".join(parts).split())
 
 
-def _export(files: ImageFiles, pictures: Sequence[ConsentedPicture], folder: Path) -> GalleryExport:
+def _export(files: Files, pictures: Sequence[ConsentedPicture], folder: Path) -> GalleryExport:
     folder.mkdir(parents=True, exist_ok=True)
     stems = {_stem_of(picture) for picture in pictures}
     found = [path for path in folder.iterdir() if OURS.fullmatch(path.name)]

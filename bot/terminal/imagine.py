@@ -40,6 +40,8 @@ from generation.work.jobs import Image, Job, JobState
 from generation.work.prices import price
 from generation.work.requests.imagine import MAX_IMAGES, MAX_SEED
 from generation.work.results import StepDone
+from storage.asking import NewJob
+from storage.files import FileKind
 from storage.settings import GuildSettings
 from storage.store import Store
 
@@ -147,7 +149,9 @@ async def _imagine(settings: Settings, asked: _Asked) -> list[tuple[Job, Path]]:
             hide_memory()  # the environment may hold the bot's token
             decoded = await Decoder().decode(asked.upload)
             _say(decoded.changes, said)
-            sha256 = await asyncio.to_thread(store.files.write, decoded.png)
+            sha256 = await store.files.write(
+                decoded.png, owner=NOBODY, kind=FileKind.UPLOAD, now=now()
+            )
             init_image = Input(Role.START, sha256)
         resolved = _resolve(settings, asked.parsed, asked.num_images, init_image)
         if asked.has_sheet:
@@ -198,15 +202,15 @@ def _resolve(
 
 
 async def _record(store: Store, typed: str, resolved: Resolved) -> Job:
-    return await store.jobs.add(
+    new = NewJob(
         member_id=NOBODY,
         place=TERMINAL,
         typed=typed,
         request=resolved.request,
         notes=resolved.notes,
         cost_s=price(resolved.request, await store.costs.get()).alone_s,
-        now=now(),
     )
+    return await store.jobs.add(new, now=now())
 
 
 async def _draw_all(
@@ -231,7 +235,7 @@ async def _draw_all(
         for each in jobs:
             job = each
             while job.state is JobState.QUEUED:  # again if its worker died
-                async for event in draw(store, supervisor, [job]):
+                async for event in draw(store, supervisor, [job], worker=f"terminal-{os.getpid()}"):
                     match event:
                         case StepDone(step=step):
                             progress.update(bar, completed=done + step, description="drawing")

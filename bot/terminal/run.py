@@ -40,7 +40,7 @@ def run(context: typer.Context) -> None:
     if settings.discord_token is None:
         raise Stop(WITHOUT_LOGIN)
     hide_memory()  # from now on no other process of this user reads the token out of this one
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # prompts are private
     with _only_one(settings.data_dir / LOCK):
         asyncio.run(_serve(settings, settings.discord_token.get_secret_value()))
 

@@ -76,12 +76,15 @@ class Job:
         request: What is drawn.
         state: Where it stands.
         cost_s: Estimated device-seconds, for fairness and estimates.
-        attempts: How often a worker has started it.
+        submission: Number of the first job of the same command; what a question is about.
+        attempts: How often a worker ended while it drew this.
         notes: Sentences on what of the prompt the checkpoint could not honour.
         reason: Why it failed, was cancelled or refused; for people to read.
         parent_image_id: The image it was remixed from, or None.
         fingerprint: Canonical JSON of the engine that drew it, once rendered.
         elapsed_s: Device-seconds it took, once rendered.
+        cancel_wanted_at: When somebody wished it cancelled while it was drawn, or None.
+        cancel_wanted_by: Who.
     """
 
     id: int
@@ -92,6 +95,7 @@ class Job:
     state: JobState
     cost_s: float
     created_at: dt.datetime
+    submission: int = 0
     notes: tuple[str, ...] = ()
     attempts: int = 0
     reason: str | None = None
@@ -100,6 +104,8 @@ class Job:
     elapsed_s: float | None = None
     started_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
+    cancel_wanted_at: dt.datetime | None = None
+    cancel_wanted_by: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +117,7 @@ class Image:
         job_id: The job that drew it.
         index: Its place in the job, from 0.
         sha256: Name of its file, 64 hex digits.
+        pixels_sha256: Hash of its pixels before anything was marked; None in older records.
         seed: The seed that draws it alone.
         removed_at: When its file was removed on request, or None.
         taken_down_at: When a moderator hid it, or None; the file stays for an appeal.
@@ -123,6 +130,7 @@ class Image:
     seed: int
     width: int
     height: int
+    pixels_sha256: str | None = None
     removed_at: dt.datetime | None = None
     taken_down_at: dt.datetime | None = None
 

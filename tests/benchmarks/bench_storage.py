@@ -15,6 +15,7 @@ from pathlib import Path
 from generation.work.jobs import JobState, Place
 from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.requests.reading import to_json
+from storage.asking import NewJob
 from storage.schema import migrate
 from storage.store import DATABASE_NAME, Store
 
@@ -30,9 +31,13 @@ EXTRAS = (
 )
 INSERT = """
   INSERT INTO jobs (
-    id, member_id, guild_id, channel_id, typed, prompt, negative_prompt, request, notes, state,
+    id, submission, person_id, guild_id, typed, prompt, negative_prompt, request, notes, state,
     cost_s, created_at)
-  VALUES (?, ?, ?, 1, ?, ?, '', ?, '[]', ?, 1.0, ?)
+  VALUES (?1, ?1, ?2 + 1, ?3, ?4, ?5, '', ?6, '[]', ?7, 1.0, ?8)
+"""
+INSERT_MESSAGES = """
+  INSERT INTO messages (kind, job_id, guild_id, channel_id, nonce, next_try_at, created_at)
+  SELECT 'job', id, guild_id, 1, '', created_at, created_at FROM jobs
 """
 MADE_LATER = """
   SELECT type, name, sql FROM sqlite_master
@@ -91,14 +96,14 @@ async def _commit_s(store: Store) -> float:
     times = []
     for number in range(NUM_COMMITS):
         started = time.perf_counter()
-        await store.jobs.add(
+        new = NewJob(
             member_id=number % 20,
             place=Place(guild_id=3, channel_id=1),
             typed="a fox in a teacup",
             request=_request("a fox in a teacup"),
             cost_s=1.0,
-            now=START,
         )
+        await store.jobs.add(new, now=START)
         times.append(time.perf_counter() - started)
     return statistics.median(times)
 
@@ -117,9 +122,12 @@ def _build(path: Path) -> None:
         for kind, name, _ in dropped:
             connection.execute(f"DROP {kind} {name}")
         connection.execute("BEGIN")
-        connection.executemany("INSERT INTO people (id) VALUES (?)", ((n,) for n in range(2000)))
+        connection.executemany(
+            "INSERT INTO people (discord_id) VALUES (?)", ((n,) for n in range(2000))
+        )
         connection.executemany("INSERT INTO servers (id) VALUES (?)", ((n,) for n in range(20)))
         connection.executemany(INSERT, _rows())
+        connection.execute(INSERT_MESSAGES)
         connection.execute("COMMIT")
         for _, _, sql in dropped:
             connection.execute(sql)

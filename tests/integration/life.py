@@ -18,7 +18,7 @@ import psutil  # type: ignore[import-untyped]
 from bot.messages import CONSENT
 from bot.studio.drawing import now
 from storage.consent import Scope
-from storage.images import ImageFiles
+from storage.disk import ImageFiles
 from storage.store import DATABASE_NAME, IMAGES_NAME, Store
 from tests.integration.discord_rules import Interaction
 from tests.integration.discord_server import DiscordServer

@@ -190,7 +190,7 @@ async def test_a_button_whose_job_is_gone_says_so(world: World) -> None:
     message = world.message(job)
     async with world.app.store.database.transaction() as connection:
         await connection.execute("PRAGMA defer_foreign_keys = ON")
-        for table in ("images", "lineage"):
+        for table in ("images", "attempts", "messages"):
             await connection.execute(f"DELETE FROM {table} WHERE job_id = ?", (job.id,))  # noqa: S608
         await connection.execute("DELETE FROM jobs WHERE id = ?", (job.id,))
     for label in ("1 · 0", "Again", "Remix", "Details"):

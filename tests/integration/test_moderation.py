@@ -23,6 +23,7 @@ from bot.studio.searches import MAX_TEXT, STATES, Search, search_from
 from generation.work.checkpoints import PATTERN
 from generation.work.jobs import Job, JobState, Place
 from generation.work.requests.imagine import Imagine, WeightedPrompt
+from storage.asking import NewJob
 from storage.moderation import ActionKind
 from tests.integration.conftest import World
 
@@ -62,14 +63,14 @@ async def recorded(world: World, typed: str = "a fox", **changes: Any) -> Job:
     member_id = changes.pop("member_id", world.alice.id)
     guild_id = changes.pop("guild_id", world.guild.id)
     created = changes.pop("now", dt.datetime.now(dt.UTC))
-    job = await world.app.store.jobs.add(
+    new = NewJob(
         member_id=member_id,
         place=Place(guild_id=guild_id, channel_id=world.channel.id),
         typed=typed,
         request=request,
         cost_s=1.0,
-        now=created,
     )
+    job = await world.app.store.jobs.add(new, now=created)
     for state in changes.pop("states", (JobState.CANCELLED,)):
         job = await world.app.store.jobs.move(
             job.id, expected=job.state, to=state, now=created, reason=None
@@ -423,7 +424,7 @@ async def test_open_reports_are_flagged_until_they_are_closed(world: World) -> N
 async def test_log_finds_by_member_text_and_state_newest_first(world: World) -> None:
     first = await recorded(world, "a red fox")
     second = await recorded(world, "a blue fox", member_id=world.bob.id)
-    third = await recorded(world, "an owl", states=(JobState.RUNNING, JobState.FAILED))
+    third = await recorded(world, "an owl", states=(JobState.FAILED,))
 
     async def found(**filters: Any) -> list[int]:
         page = await world.mod.slash(world.channel, "log search", **filters)

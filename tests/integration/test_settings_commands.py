@@ -14,6 +14,7 @@ from bot.studio.refusals import Refused
 from bot.studio.studio import Ask
 from generation.work.checkpoints import PATTERN
 from generation.work.jobs import Job, JobState
+from storage.consent import Scope
 from storage.settings import GuildSettings, MemberSettings
 from tests.integration.conftest import World, open_world
 
@@ -328,9 +329,11 @@ async def test_a_full_line_of_one_server_leaves_the_others_free(tmp_path: Path) 
     async with open_world(tmp_path / "data", jobs_waiting_per_server=2) as world:
         submit, here, elsewhere = world.app.studio.submit, world.guild.id, world.guild.id + 1
         ask = Ask(text="a fox", channel_id=world.channel.id)
-        # Nobody has answered about consent, so every job is held and the line stays as it is.
         for member_id in (1, 2):
-            await submit(Actor(member_id=member_id, guild_id=here), ask)
+            actor = Actor(member_id=member_id, guild_id=here)
+            answers = dict.fromkeys(Scope, False)
+            await world.app.studio.answer_consent(actor, answers, interaction_id=1)
+            await submit(actor, ask)  # queued in the record, and not in line
         with pytest.raises(Refused, match="line is full"):
             await submit(Actor(member_id=3, guild_id=here), ask)
         assert (await submit(Actor(member_id=3, guild_id=elsewhere), ask)).needs_consent

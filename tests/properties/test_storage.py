@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from generation.work.inputs import Input, Role
 from generation.work.jobs import FINAL_STATES, TRANSITIONS, JobState, Place
 from generation.work.requests.imagine import MAX_SEED, Imagine, WeightedPrompt
+from storage.asking import FIRST_STATES, NewJob
 from storage.consent import Scope
+from storage.disk import ImageFiles
 from storage.errors import TransitionRefused
-from storage.images import ImageFiles
-from storage.jobs import FIRST_STATES, NewImage
+from storage.jobs import NewImage
 from storage.rows import to_text, to_time
 from storage.store import Store
 
@@ -56,15 +57,19 @@ def request_for(prompt="fox"):
 
 
 async def new_job(store, *, member_id=1, guild_id=2, state=JobState.QUEUED, text="fox", now=NOW):
-    return await store.jobs.add(
+    new = NewJob(
         member_id=member_id,
         place=Place(guild_id=guild_id, channel_id=3),
         typed=text,
         request=request_for(text),
         cost_s=1.0,
         state=state,
-        now=now,
     )
+    return await store.jobs.add(new, now=now)
+
+
+async def begin(store, job):
+    return await store.attempts.begin(job.id, worker="w", lease_until=NOW, now=NOW)
 
 
 @few
@@ -75,11 +80,15 @@ async def new_job(store, *, member_id=1, guild_id=2, state=JobState.QUEUED, text
 def test_no_history_leaves_the_transitions_or_ends_twice(runner, store, first, moves):
     async def live():
         job = await new_job(store, state=first)
-        state, attempts, ends = first, 0, int(first in FINAL_STATES)
-        for expected, to in moves:
+        state, starts, ends = first, 0, int(first in FINAL_STATES)
+        for wanted, to in moves:
+            expected = {JobState.QUEUED} if to is JobState.RUNNING else wanted
             is_drawn = all((each, to) in TRANSITIONS for each in expected)
             try:
-                job = await store.jobs.move(job.id, expected=expected, to=to, now=NOW)
+                if to is JobState.RUNNING:
+                    job = await begin(store, job)
+                else:
+                    job = await store.jobs.move(job.id, expected=expected, to=to, now=NOW)
             except ValueError:
                 assert not is_drawn
             except TransitionRefused:
@@ -90,10 +99,14 @@ def test_no_history_leaves_the_transitions_or_ends_twice(runner, store, first, m
                 assert state in expected
                 assert (state, to) in TRANSITIONS
                 state = to
-                attempts += to is JobState.RUNNING
+                starts += to is JobState.RUNNING
                 ends += to in FINAL_STATES
             job = await store.jobs.get(job.id)
-            assert (job.state, job.attempts) == (state, attempts)
+            assert (job.state, job.attempts) == (state, 0)  # no worker died
+            made = await store.attempts.of_job(job.id)
+            assert [attempt.number for attempt in made] == list(range(1, starts + 1))
+            going_on = [attempt for attempt in made if attempt.outcome is None]
+            assert len(going_on) == (state is JobState.RUNNING)
             assert (job.finished_at is not None) == (state in FINAL_STATES) == (ends == 1)
 
     runner.run(live())
@@ -129,15 +142,15 @@ def test_every_request_and_every_typed_text_reads_back_exactly(
     runner, store, request, typed, notes
 ):
     async def keep():
-        job = await store.jobs.add(
+        new = NewJob(
             member_id=1,
             place=Place(guild_id=None, channel_id=3),
             typed=typed,
             request=request,
             cost_s=1.0,
             notes=notes,
-            now=NOW,
         )
+        job = await store.jobs.add(new, now=NOW)
         assert await store.jobs.get(job.id) == job
         assert (job.request, job.typed, job.notes) == (request, typed, tuple(notes))
 
@@ -271,7 +284,7 @@ def test_consent_at_any_moment_is_the_answers_given_until_then(runner, store, an
 def test_votes_are_the_members_who_clicked_an_odd_number_of_times(runner, store, clicks):
     async def vote():
         job = await new_job(store)
-        await store.jobs.move(job.id, expected=JobState.QUEUED, to=JobState.RUNNING, now=NOW)
+        await begin(store, job)
         pictures = [
             NewImage(index=index, seed=1, sha256=f"{index:064x}", width=64, height=64)
             for index in range(2)

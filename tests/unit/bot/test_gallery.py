@@ -39,7 +39,8 @@ async def answer(scene, member_id, *, is_given):
 async def draw(scene, member_id, png, prompt):
     """Draw and post one picture, as the bot does, and return its record."""
     job = await scene.running(member_id=member_id, request=request_for(prompt))
-    image = NewImage(index=0, seed=7, sha256=scene.store.files.write(png), width=64, height=64)
+    sha256 = await scene.store.files.write(png, owner=member_id, now=NOW)
+    image = NewImage(index=0, seed=7, sha256=sha256, width=64, height=64)
     job, (recorded,) = await scene.store.jobs.record_rendered(
         job.id, images=[image], fingerprint="{}", elapsed_s=1.0, now=NOW
     )
@@ -103,7 +104,7 @@ async def test_a_lost_file_is_left_out_and_the_others_are_exported(scene, folder
     lost = await draw(scene, ALICE, b"lost", "a fox")
     kept = await draw(scene, ALICE, b"kept", "an owl")
     await export_gallery(scene.store, folder)
-    scene.store.files.remove(lost.sha256)
+    scene.store.files.path(lost.sha256).unlink()
     export = await export_gallery(scene.store, folder)
     assert export == GalleryExport(1, 0, 1)
     assert "1 left out" in export.sentence()

@@ -140,7 +140,9 @@ async def test_reads_cannot_write(database):
 async def test_foreign_keys_hold(database):
     with pytest.raises(StorageError, match="FOREIGN KEY"):
         async with database.transaction() as connection:
-            await connection.execute("INSERT INTO lineage (job_id, image_id) VALUES (1, 1)")
+            await connection.execute(
+                "INSERT INTO votes (image_id, person_id, voted_at) VALUES (1, 1, '')"
+            )
 
 
 async def test_a_closed_database_says_so(tmp_path):

@@ -18,7 +18,7 @@ from generation.work.requests.imagine import WeightedPrompt
 from storage.errors import NotFound, StorageError, TransitionRefused
 from storage.store import Store
 
-from .conftest import ALICE, BOB, CHANNEL, GUILD, NOW, new_images, request_for
+from .conftest import ALICE, BOB, CHANNEL, GUILD, NOW, new_images, request_for, start
 
 LATER = NOW + dt.timedelta(minutes=5)
 PATHS = {
@@ -36,7 +36,7 @@ PATHS = {
 async def job_in(scene, state):
     job = await scene.job(state=JobState.HELD)
     for step in PATHS[state]:
-        job = await scene.store.jobs.move(job.id, expected=job.state, to=step, now=NOW)
+        job = await scene.step(job, step)
     return job
 
 
@@ -48,7 +48,7 @@ async def test_a_job_reads_back_exactly_as_it_was_added(scene):
         strength=0.6,
     )
     place = Place(guild_id=GUILD, channel_id=CHANNEL, message_id=77)
-    job = await scene.store.jobs.add(
+    job = await scene.job(
         member_id=BOB,
         place=place,
         typed="a fox::2 snow::-0.5 --no blur — “quoted” 🦊",
@@ -78,7 +78,7 @@ async def test_an_unknown_job_is_not_found(scene):
     assert await jobs.find(99) is None
     for call in (
         jobs.get(99),
-        jobs.move(99, expected=JobState.QUEUED, to=JobState.RUNNING, now=NOW),
+        jobs.move(99, expected=JobState.QUEUED, to=JobState.FAILED, now=NOW),
         jobs.set_place(99, Place(guild_id=None, channel_id=1)),
         jobs.record_rendered(99, images=[], fingerprint="{}", elapsed_s=1.0, now=NOW),
     ):
@@ -101,7 +101,10 @@ async def test_a_job_refused_at_once_is_over_and_says_why(scene):
 async def test_exactly_the_drawn_transitions_are_possible(scene, actual, to):
     job = await job_in(scene, actual)
     move = scene.store.jobs.move(job.id, expected=actual, to=to, now=LATER, reason="because")
-    if (actual, to) in TRANSITIONS:
+    if to is JobState.RUNNING:
+        with pytest.raises(ValueError, match="attempt"):
+            await move
+    elif (actual, to) in TRANSITIONS:
         moved = await move
         assert (moved.state, moved.reason) == (to, "because")
         assert moved.finished_at == (LATER if to in FINAL_STATES else None)
@@ -140,22 +143,12 @@ async def test_of_many_that_race_for_a_step_exactly_one_wins(scene):
     job = await scene.job()
     steps = [
         scene.store.jobs.move(job.id, expected=JobState.QUEUED, to=to, now=NOW)
-        for to in (JobState.RUNNING, JobState.CANCELLED, JobState.REFUSED) * 5
+        for to in (JobState.FAILED, JobState.CANCELLED, JobState.REFUSED) * 5
     ]
     results = await asyncio.gather(*steps, return_exceptions=True)
     losers = [each for each in results if isinstance(each, Exception)]
     assert len(losers) == len(steps) - 1
     assert {type(each) for each in losers} == {TransitionRefused}
-
-
-async def test_every_start_counts_as_an_attempt_and_sets_the_start(scene):
-    job = await scene.job()
-    jobs = scene.store.jobs
-    for attempt, when in enumerate((NOW, LATER), start=1):
-        job = await jobs.move(job.id, expected=JobState.QUEUED, to=JobState.RUNNING, now=when)
-        assert (job.attempts, job.started_at) == (attempt, when)
-        job = await jobs.move(job.id, expected=JobState.RUNNING, to=JobState.QUEUED, now=LATER)
-        assert (job.attempts, job.finished_at) == (attempt, None)
 
 
 async def test_pictures_and_the_rendered_state_are_recorded_together(scene):
@@ -230,16 +223,6 @@ async def test_jobs_in_states_come_oldest_first_whatever_their_state(scene):
     assert await scene.store.jobs.in_states(()) == []
 
 
-async def test_waiting_counts_held_queued_and_running_of_one_server(scene):
-    for state in JobState:
-        await job_in(scene, state)
-    await scene.job(guild_id=GUILD + 1)
-    await scene.job(guild_id=None)
-    await scene.job(member_id=BOB)
-    assert await scene.store.jobs.waiting_of(ALICE, GUILD) == 3
-    assert await scene.store.jobs.waiting_of(ALICE, None) == 1
-
-
 async def test_jobs_of_a_member_are_all_of_theirs_and_nobody_elses(scene):
     own = [await scene.job(), await job_in(scene, JobState.POSTED)]
     await scene.job(member_id=BOB)
@@ -248,7 +231,7 @@ async def test_jobs_of_a_member_are_all_of_theirs_and_nobody_elses(scene):
 
 async def test_a_child_remembers_its_parent_and_the_parent_its_children(scene):
     _, (first, second) = await scene.rendered()
-    child = await scene.job(parent_image_id=second.id)
+    child = await scene.job(request=request_for(inputs=start(second.sha256, second.id)))
     assert child.parent_image_id == second.id
     assert await scene.store.images.children(second.id) == (child.id,)
     assert await scene.store.images.children(first.id) == ()
@@ -256,14 +239,15 @@ async def test_a_child_remembers_its_parent_and_the_parent_its_children(scene):
 
 async def test_a_job_with_an_unknown_parent_is_not_recorded(scene):
     with pytest.raises(NotFound, match="image 404"):
-        await scene.job(parent_image_id=404)
+        await scene.job(request=request_for(inputs=start("ab" * 32, 404)))
     assert await scene.store.jobs.of_member(ALICE) == []
 
 
 WRITE_FOR_EVER = textwrap.dedent("""
     import asyncio, datetime as dt, hashlib, sys, pathlib
-    from generation.work.jobs import JobState, Place
+    from generation.work.jobs import Place
     from generation.work.requests.imagine import Imagine, WeightedPrompt
+    from storage.asking import NewJob
     from storage.jobs import NewImage
     from storage.store import Store
 
@@ -278,12 +262,12 @@ WRITE_FOR_EVER = textwrap.dedent("""
     async def main():
         store = await Store.open(pathlib.Path(sys.argv[1]))
         while True:
-            job = await store.jobs.add(
+            new = NewJob(
                 member_id=1, place=Place(guild_id=2, channel_id=3), typed="fox",
-                request=request, cost_s=1.0, now=now)
+                request=request, cost_s=1.0)
+            job = await store.jobs.add(new, now=now)
             print("added", job.id, flush=True)
-            await store.jobs.move(
-                job.id, expected=JobState.QUEUED, to=JobState.RUNNING, now=now)
+            await store.attempts.begin(job.id, worker="w", lease_until=now, now=now)
             await store.jobs.record_rendered(
                 job.id, images=images, fingerprint="{}", elapsed_s=1.0, now=now)
             print("rendered", job.id, flush=True)

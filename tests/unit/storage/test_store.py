@@ -13,7 +13,7 @@ from .conftest import ALICE, NOW, Scene
 async def test_what_was_remembered_is_there_after_closing_and_opening(tmp_path):
     store = await Store.open(tmp_path / "deep" / "down")
     job, images = await Scene(store).rendered()
-    sha256 = store.files.write(b"picture")
+    sha256 = await store.files.write(b"picture", owner=ALICE, now=NOW)
     await store.votes.toggle(images[0].id, ALICE, NOW)
     await store.close()
     store = await Store.open(tmp_path / "deep" / "down")

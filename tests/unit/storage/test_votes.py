@@ -6,7 +6,7 @@ from generation.work.comparisons import WIN, Comparison, from_votes
 from generation.work.jobs import JobState, Place
 from storage.errors import NotFound
 
-from .conftest import ALICE, BOB, CHANNEL, GUILD, MODERATOR, NOW, request_for
+from .conftest import ALICE, BOB, CHANNEL, GUILD, MODERATOR, NOW, remove, request_for
 
 
 async def test_voting_twice_takes_the_vote_back(scene):
@@ -87,7 +87,7 @@ async def test_hidden_pictures_and_those_never_posted_compare_nothing(scene):
     hidden, seen = await shown(scene, "old"), await shown(scene, "new")
     await scene.rendered(request=request_for("a fox", model="third"))
     assert len(await scene.store.votes.side_by_side()) == 4
-    await scene.store.images.remove(hidden[0].id, NOW)
+    await remove(scene, hidden[0].job_id, [hidden[0].id])
     await scene.store.moderation.take_down(
         hidden[0].job_id,
         [hidden[1].id],
