@@ -98,30 +98,43 @@ class Files:
     async def write(
         self, png: bytes, *, owner: int, now: dt.datetime, kind: FileKind = FileKind.DRAWN
     ) -> str:
-        """Write a picture, on disk for good when this returns, and return its SHA-256.
+        """Write one picture; see `write_all`."""
+        (sha256,) = await self.write_all([png], owner=owner, now=now, kind=kind)
+        return sha256
 
-        It is held for ten minutes, in which `Jobs.add_all` or `Jobs.record_rendered` must name it.
+    async def write_all(
+        self,
+        pngs: Sequence[bytes],
+        *,
+        owner: int,
+        now: dt.datetime,
+        kind: FileKind = FileKind.DRAWN,
+    ) -> tuple[str, ...]:
+        """Write pictures, on disk for good when this returns, and return their SHA-256s.
+
+        They are held for ten minutes, in which `Jobs.add_all` or `Jobs.record_rendered` must name
+        them.
 
         Args:
-            png: The file.
-            owner: The member who drew or uploaded it.
+            pngs: The files.
+            owner: The member who drew or uploaded them.
             now: When.
-            kind: Whether it was drawn or uploaded.
+            kind: Whether they were drawn or uploaded.
 
         Raises:
             StorageError: The disk or the database refused.
         """
-        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(png).hexdigest())
+        names = await asyncio.to_thread(lambda: [hashlib.sha256(png).hexdigest() for png in pngs])
         async with self._database.transaction() as connection:
             row = {
-                "sha256": sha256,
                 "person_id": await know_person(connection, owner),
                 "kind": kind,
                 "now": to_text(now),
                 "held_until": to_text(now + HOLD),
             }
-            await connection.execute_fetchall(KNOW, row)
-        return await asyncio.to_thread(self._disk.write, png)
+            for sha256 in names:
+                await connection.execute_fetchall(KNOW, {**row, "sha256": sha256})
+        return tuple([await asyncio.to_thread(self._disk.write, png) for png in pngs])
 
     async def owners(self, sha256: str) -> frozenset[int]:
         """Return the members who drew or uploaded a file themselves."""

@@ -147,30 +147,23 @@ async def _close(
 
 
 async def _record(store: Store, job: Job, done: ImagesDone, max_images: int) -> Rendered | Ended:
-    new = []
-    for image in done.images:
-        try:
-            sha256 = await store.files.write(image.png, owner=job.member_id, now=now())
-        except StorageError:  # a full or broken disk
-            log.exception("picture_not_saved", extra={"job_id": job.id})
-            return Ended(
-                await store.jobs.move(
-                    job.id,
-                    expected=JobState.RUNNING,
-                    to=JobState.FAILED,
-                    now=now(),
-                    reason=NOT_SAVED,
-                )
-            )
-        new.append(
-            NewImage(
-                index=image.index,
-                seed=image.seed,
-                sha256=sha256,
-                width=image.width,
-                height=image.height,
-            )
+    try:
+        written = await store.files.write_all(
+            [image.png for image in done.images], owner=job.member_id, now=now()
         )
+    except StorageError:  # a full or broken disk
+        log.exception("picture_not_saved", extra={"job_id": job.id})
+        return Ended(await store.attempts.end(job.id, Outcome.FAILED, reason=NOT_SAVED, now=now()))
+    new = [
+        NewImage(
+            index=image.index,
+            seed=image.seed,
+            sha256=sha256,
+            width=image.width,
+            height=image.height,
+        )
+        for image, sha256 in zip(done.images, written, strict=True)
+    ]
     job, images = await store.jobs.record_rendered(
         job.id,
         images=new,

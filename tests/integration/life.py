@@ -28,6 +28,12 @@ CHILD = Path(__file__).with_name("bot_process.py")
 TOKEN = "MTAwMA.GloopA." + "bot-token-of-the-tests-" * 2
 WAIT_S = 30.0
 
+JOBS = """
+  SELECT jobs.*, messages.channel_id, messages.message_id,
+    (SELECT count(*) FROM attempts WHERE attempts.job_id = jobs.id) AS attempts
+  FROM jobs JOIN messages ON messages.job_id = jobs.id AND messages.kind = 'job'
+"""
+
 
 class Life:
     """One data directory and one Discord, and whichever bot process lives with them now.
@@ -171,11 +177,11 @@ class Life:
 
     def jobs(self) -> list[sqlite3.Row]:
         """Return all jobs, oldest first."""
-        return self.rows("SELECT * FROM jobs ORDER BY id")
+        return self.rows(f"{JOBS} ORDER BY jobs.id")
 
     def job(self, job_id: int) -> sqlite3.Row:
         """Return one job."""
-        (row,) = self.rows("SELECT * FROM jobs WHERE id = ?", job_id)
+        (row,) = self.rows(f"{JOBS} WHERE jobs.id = ?", job_id)
         return row
 
     @contextlib.contextmanager

@@ -57,5 +57,8 @@ async def test_nobody_else_cancels_but_a_moderator_does_on_record(tmp_path: Path
         life.discord.permissions[8] = str(1 << 13)  # Manage Messages
         await life.discord.click(8, message, "Cancel")
         await life.in_state(job_id, "cancelled")
-        (action,) = life.rows("SELECT * FROM moderation_actions")
+        (action,) = life.rows(
+            "SELECT kind, job_id, discord_id AS moderator_id FROM moderation_actions "
+            "JOIN people ON people.id = moderation_actions.moderator_id"
+        )
         assert (action["kind"], action["moderator_id"], action["job_id"]) == ("cancel", 8, job_id)

@@ -116,14 +116,28 @@ async def running(life: Life) -> AsyncIterator[int]:
 
 @contextlib.asynccontextmanager
 async def written(life: Life) -> AsyncIterator[int]:
-    before = life.files()
-    job_id = await life.imagine("files without rows" + LONG)
-    await life.in_state(job_id, "running")
-    with life.record_locked():
-        await life.until(lambda: len(life.files() - before) == 4, "four files")
-        await asyncio.sleep(0.05)
-        assert life.job(job_id)["state"] == "running"
-        yield job_id
+    for _ in range(5):
+        before = life.files()
+        job_id = await life.imagine("files without rows" + LONG)
+        await life.in_state(job_id, "running")
+        with await first_file_and_lock(life, before):
+            if life.job(job_id)["state"] == "running":  # otherwise the lock came too late
+                await asyncio.sleep(0.1)
+                assert len(life.files() - before) == 4
+                assert life.job(job_id)["state"] == "running"
+                yield job_id
+                return
+        await life.in_state(job_id, "posted")
+    raise AssertionError("the record was never locked in time")
+
+
+async def first_file_and_lock(
+    life: Life, before: set[Path]
+) -> contextlib.AbstractContextManager[None]:
+    """Wait, without a pause, for a new picture; return what locks the record."""
+    while not life.files() - before:  # noqa: ASYNC110 - the moment is over in a few milliseconds
+        await asyncio.sleep(0)
+    return life.record_locked()
 
 
 @contextlib.asynccontextmanager
