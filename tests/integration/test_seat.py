@@ -6,15 +6,14 @@ from bot.grammar.prompts import parse, resolve
 from bot.studio.seat import NOBODY, TERMINAL, seat
 from generation.work.checkpoints import PATTERN
 from generation.work.jobs import Job, JobState
+from storage.asking import NewJob
 from tests.integration.conftest import World
 
 
 async def asked_at_the_terminal(world: World) -> Job:
     request = resolve(parse("a fox"), checkpoint=PATTERN, seed=1, num_images=1).request
-    now = dt.datetime.now(dt.UTC)
-    return await world.app.store.jobs.add(
-        member_id=NOBODY, place=TERMINAL, typed="a fox", request=request, cost_s=1.0, now=now
-    )
+    new = NewJob(member_id=NOBODY, place=TERMINAL, typed="a fox", request=request, cost_s=1.0)
+    return await world.app.store.jobs.add(new, now=dt.datetime.now(dt.UTC))
 
 
 async def test_a_bot_that_starts_leaves_alone_what_is_drawn_at_the_terminal(world: World) -> None:

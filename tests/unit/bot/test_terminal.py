@@ -29,6 +29,7 @@ from bot.terminal.session import whole
 from bot.terminal.sheet import check_sheet, check_sizes
 from generation.work.checkpoints import PATTERN
 from generation.work.jobs import JobState
+from storage.asking import NewJob
 from storage.store import Store
 
 ROOT = Path(__file__).parents[3]
@@ -177,14 +178,9 @@ async def test_what_a_killed_terminal_left_is_cancelled_and_what_a_living_one_dr
 ) -> None:
     store = await Store.open(tmp_path)
     try:
-        job = await store.jobs.add(
-            member_id=NOBODY,
-            place=TERMINAL,
-            typed="a fox",
-            request=resolve(parse("a fox"), checkpoint=PATTERN, seed=1, num_images=1).request,
-            cost_s=1.0,
-            now=dt.datetime.now(dt.UTC),
-        )
+        request = resolve(parse("a fox"), checkpoint=PATTERN, seed=1, num_images=1).request
+        new = NewJob(member_id=NOBODY, place=TERMINAL, typed="a fox", request=request, cost_s=1.0)
+        job = await store.jobs.add(new, now=dt.datetime.now(dt.UTC))
         with seat(tmp_path), seat(tmp_path):
             await clear_abandoned(store)
             assert (await store.jobs.get(job.id)).state is JobState.QUEUED
