@@ -21,8 +21,8 @@ from bot.chat.presses import Press
 from bot.chat.views import result as views
 from bot.studio.drawing import now
 from generation.work.jobs import Image, Job, JobState, Place
-from generation.work.queue import Wait
 from generation.work.results import StepDone
+from generation.work.tickets import Wait
 from storage.store import Store
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,9 @@ from generation.work.errors import GenerationError
 from generation.work.jobs import Job, JobState
 from generation.work.orders import batch_key
 from generation.work.prices import padded
-from generation.work.queue import FairQueue, Ticket, Wait
+from generation.work.queue import FairQueue
 from generation.work.results import StepDone
+from generation.work.tickets import Ticket, Wait
 from storage.store import Store
 
 log = logging.getLogger(__name__)

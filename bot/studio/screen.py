@@ -3,8 +3,8 @@
 from typing import Protocol
 
 from generation.work.jobs import Job
-from generation.work.queue import Wait
 from generation.work.results import StepDone
+from generation.work.tickets import Wait
 
 
 class Screen(Protocol):

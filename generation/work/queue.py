@@ -8,6 +8,10 @@ pause starts at the present virtual time: waiting earns no credit. So forty jobs
 another's first job by no more than one of them, and two hundred accounts of one server delay
 another server by no more than one of theirs.
 
+A loaded model is worth something, and so is a full batch: others may go before the one whose turn
+it is, in all or in its server, but each lets that happen a bounded number of times. Both are
+needed: a server pays for whoever went first, so its front could otherwise wait for ever.
+
 A job is charged its estimated cost when it is taken, and when it has ended, the difference to
 what it really cost is *settled*: tags move by it, and with them everything of that member that
 still waits. Who estimates too cheaply therefore gains one job at most.
@@ -27,209 +31,24 @@ Pure and deterministic: no clock, no chance, no I/O. Ties go to the smaller job 
 """
 
 import contextlib
-import dataclasses
 import heapq
 import itertools
 import math
-from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
 from sortedcontainers import SortedList
 
-from generation.work.ranking import Entry, Ranking
+from generation.work.ranking import Entry
+from generation.work.server_line import ServerLine
+from generation.work.tickets import Ticket, Wait, microseconds
 
 LOOKAHEAD_TICKETS = 8  # how far behind the fair next one a loaded model is looked for
 LOOKAHEAD_S = 60.0  # and how much virtual device time behind it
 MAX_PASSES = 3  # how often the fair next one lets others go first
 FILL_MISSES = 64  # compatible tickets that do not fit, before a batch is left as it is
-MANY = 1024  # idle members or servers that are kept before the forgettable ones are forgotten
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
-    """What the queue needs to know of a job.
-
-    Args:
-        job_id: The job; ascending with the time of asking.
-        member_id: Whose turn it uses.
-        guild_id: Whose turn its server uses; None outside of servers, which counts as one.
-        cost_s: Estimated device-seconds if it is drawn alone, above 0; what is charged.
-        shared_s: The same if its batch is full, at most `cost_s`; None if that is no less.
-        alike: Tickets of equal ones can be drawn in one batch.
-        model: The checkpoint it needs.
-        num_images: How many images it adds to a batch.
-        max_concurrent: How many jobs of its member may run at the same time, this one included.
-
-    Raises:
-        ValueError: A number is out of its range.
-    """
-
-    job_id: int
-    member_id: int
-    guild_id: int | None
-    cost_s: float
-    alike: Hashable
-    model: str
-    num_images: int
-    shared_s: float | None = None
-    max_concurrent: int = 1
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.cost_s) and self.cost_s > 0):
-            raise ValueError(f"cost_s must be above 0 and finite, not {self.cost_s}")
-        if self.shared_s is not None and not 0 < self.shared_s <= self.cost_s:
-            raise ValueError(f"shared_s must be above 0 and at most cost_s, not {self.shared_s}")
-        if self.num_images < 1 or self.max_concurrent < 1:
-            raise ValueError("num_images and max_concurrent must be at least 1")
-
-    @property
-    def cost_us(self) -> int:
-        """What is charged, in whole microseconds, at least one."""
-        return max(1, _us(self.cost_s))
-
-    @property
-    def shared_us(self) -> int:
-        """What it takes of a full batch, in whole microseconds."""
-        return self.cost_us if self.shared_s is None else _us(self.shared_s)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Wait:
-    """What is ahead of a ticket, or what passes until a job's pictures are there.
-
-    Args:
-        place: Its place in fair order, from 1; exact.
-        at_least_s: Device-seconds of everything ahead if every batch is full.
-        at_most_s: The same if nothing ahead shares a batch.
-    """
-
-    place: int
-    at_least_s: float
-    at_most_s: float
-
-
-def _us(seconds: float) -> int:
-    return round(seconds * 1e6)
-
-
-class _Server:
-    """A server's members, their lines and tags, and the server's own tag."""
-
-    def __init__(self, start_us: int) -> None:
-        self.start_us = start_us  # its tag: when its next ticket begins, among servers
-        self.virtual_us = 0  # the present, among its members
-        self.lines: dict[int, OrderedDict[int, Ticket]] = {}  # by member, none empty
-        self.tags_us: dict[int, int] = {}  # by job, among its members
-        self.ranking = Ranking()
-        self.heads: SortedList = SortedList()  # tag, job number, member
-        self.heads_alike: dict[Hashable, SortedList] = {}  # the same by what may share a batch
-        # Tags of members without a line, as far as they lie ahead of the present.
-        self._finishes_us: dict[int, int] = {}
-        self._forget_above = MANY
-
-    def push(self, ticket: Ticket) -> None:
-        """Put a ticket at the end of its member's line."""
-        line = self.lines.get(ticket.member_id)
-        if line is None:
-            finish_us = self._finishes_us.pop(ticket.member_id, 0)
-            self._open(ticket, max(self.virtual_us, finish_us))
-        else:
-            last = next(reversed(line.values()))
-            line[ticket.job_id] = ticket
-            self._tag([ticket], self.tags_us[last.job_id] + last.cost_us)
-
-    def put_back(self, ticket: Ticket, returned: set[int]) -> None:
-        """Put a ticket at the front of its member's line, behind older ones that came back too."""
-        line = self.lines.get(ticket.member_id)
-        if line is None:
-            finish_us = self._finishes_us.pop(ticket.member_id, self.virtual_us)
-            self._open(ticket, finish_us - ticket.cost_us)
-            return
-        self._unlist(line)
-        start_us = self.tags_us[next(iter(line))] - ticket.cost_us
-        older = list(itertools.takewhile(returned.__contains__, line))
-        line[ticket.job_id] = ticket
-        for job_id in sorted([ticket.job_id, *older], reverse=True):
-            line.move_to_end(job_id, last=False)
-        for job_id in older:  # all anew: only the tags behind them stay as they are
-            self.ranking.remove(Entry(self.tags_us.pop(job_id), job_id))
-        self._tag(line.values(), start_us)
-        self._list(line)
-
-    def take_out(self, ticket: Ticket, *, is_charged: bool) -> None:
-        """Take a ticket out of its line; uncharged, those behind it move up."""
-        line = self.lines[ticket.member_id]
-        self._unlist(line)
-        tag_us = self.tags_us.pop(ticket.job_id)
-        self.ranking.remove(Entry(tag_us, ticket.job_id))
-        following: Iterable[Ticket] = line.values()
-        if next(iter(line)) != ticket.job_id:
-            behind = itertools.dropwhile(ticket.job_id.__ne__, line)
-            following = [line[job_id] for job_id in itertools.islice(behind, 1, None)]
-        del line[ticket.job_id]
-        if is_charged:  # from the present on: being held back by a cap earns no credit
-            tag_us = max(tag_us, self.virtual_us) + ticket.cost_us
-        self._tag(following, tag_us)
-        if line:
-            self._list(line)
-        else:
-            del self.lines[ticket.member_id]
-            self._remember(ticket.member_id, tag_us)
-
-    def settle(self, member_id: int, owed_us: int) -> None:
-        """Move everything that a member has in line, or will have, by what it still owes."""
-        line = self.lines.get(member_id)
-        if line is None:
-            finish_us = self._finishes_us.get(member_id, self.virtual_us)
-            self._remember(member_id, finish_us + owed_us)
-        else:
-            self._unlist(line)
-            self._tag(line.values(), self.tags_us[next(iter(line))] + owed_us)
-            self._list(line)
-
-    def _open(self, ticket: Ticket, tag_us: int) -> None:
-        """Open a line for a member who has none."""
-        line = self.lines[ticket.member_id] = OrderedDict({ticket.job_id: ticket})
-        self._tag([ticket], tag_us)
-        self._list(line)
-
-    def _tag(self, tickets: Iterable[Ticket], tag_us: int) -> None:
-        """Let successive tickets of a line begin where the one before ends, the first at a tag."""
-        for ticket in tickets:
-            had_us = self.tags_us.get(ticket.job_id)
-            if had_us == tag_us:
-                return  # and so have all behind it
-            if had_us is not None:
-                self.ranking.remove(Entry(had_us, ticket.job_id))
-            self.tags_us[ticket.job_id] = tag_us
-            self.ranking.add(
-                Entry(tag_us, ticket.job_id), cost_us=ticket.cost_us, shared_us=ticket.shared_us
-            )
-            tag_us += ticket.cost_us
-
-    def _list(self, line: OrderedDict[int, Ticket]) -> None:
-        head = next(iter(line.values()))
-        key = self.tags_us[head.job_id], head.job_id, head.member_id
-        self.heads.add(key)
-        self.heads_alike.setdefault(head.alike, SortedList()).add(key)
-
-    def _unlist(self, line: OrderedDict[int, Ticket]) -> None:
-        head = next(iter(line.values()))
-        key = self.tags_us[head.job_id], head.job_id, head.member_id
-        self.heads.remove(key)
-        alike = self.heads_alike[head.alike]
-        alike.remove(key)
-        if not alike:
-            del self.heads_alike[head.alike]
-
-    def _remember(self, member_id: int, finish_us: int) -> None:
-        """Keep the tag of a member who has left, as long as it can matter."""
-        finishes_us = self._finishes_us
-        finishes_us[member_id] = finish_us
-        if len(finishes_us) > self._forget_above:
-            now_us = self.virtual_us
-            self._finishes_us = {own: tag for own, tag in finishes_us.items() if tag > now_us}
-            self._forget_above = max(2 * len(self._finishes_us), MANY)
+MANY = 1024  # idle servers that are kept before the forgettable ones are forgotten
 
 
 class FairQueue:
@@ -237,7 +56,7 @@ class FairQueue:
 
     def __init__(self) -> None:
         self._tickets: dict[int, Ticket] = {}
-        self._servers: dict[int | None, _Server] = {}
+        self._servers: dict[int | None, ServerLine] = {}
         self._order: SortedList = SortedList()  # of those with tickets: tag, first job, server
         self._virtual_us = 0  # the present, among servers
         self._forget_above = MANY
@@ -305,7 +124,7 @@ class FairQueue:
         """
         if not (math.isfinite(real_s) and real_s >= 0):
             raise ValueError(f"real_s must be 0 or more and finite, not {real_s}")
-        owed_us = _us(real_s) - ticket.cost_us
+        owed_us = microseconds(real_s) - ticket.cost_us
         with self._reordering(ticket.guild_id) as server:
             server.start_us += owed_us
             server.settle(ticket.member_id, owed_us)
@@ -354,7 +173,7 @@ class FairQueue:
         if fair is None or room < 1:
             return ()
         is_in_turn = fair.alike == alike and fair.num_images <= room
-        if not is_in_turn and self._passes.get(fair.job_id, 0) >= MAX_PASSES:
+        if not is_in_turn and not self._is_patient(fair.job_id):
             return ()
         return tuple(self._fill(alike, room, Counter(running), fair=(tag_us, fair.job_id)))
 
@@ -401,13 +220,14 @@ class FairQueue:
         fair_tag_us, fair = self._fair_next(running)
         if fair is None:
             return None
-        passes = self._passes.get(fair.job_id, 0)
-        if loaded_model in {None, fair.model} or passes >= MAX_PASSES:
+        if loaded_model in {None, fair.model} or not self._is_patient(fair.job_id):
             return fair
         for tag_us, ticket in itertools.islice(self._walk(running), 1, LOOKAHEAD_TICKETS):
             if ticket.model == loaded_model and self._is_near(ticket, tag_us, fair_tag_us):
-                self._passes[fair.job_id] = passes + 1
-                return ticket
+                front = self._front(ticket, running)
+                if front == ticket.job_id or self._is_patient(front):
+                    self._let_pass({fair.job_id, front} - {ticket.job_id})
+                    return ticket
         return fair
 
     def _fair_next(self, running: Mapping[int, int]) -> tuple[int, Ticket | None]:
@@ -424,7 +244,7 @@ class FairQueue:
         server = self._servers[ticket.guild_id]
         present_us = max(server.virtual_us, server.heads[0][0])
         ahead_us: int = max(tag_us - fair_tag_us, server.tags_us[ticket.job_id] - present_us)
-        return ahead_us <= _us(LOOKAHEAD_S)
+        return ahead_us <= microseconds(LOOKAHEAD_S)
 
     def _fill(
         self,
@@ -444,28 +264,36 @@ class FairQueue:
         overtaken = set() if fair is None else {fair[1]}
         while room > 0:
             for tag_us, ticket in itertools.islice(self._walk(at_work, alike), FILL_MISSES):
-                front = self._front(ticket.guild_id, at_work)
-                is_patient = self._passes.get(front, 0) < MAX_PASSES or front == ticket.job_id
+                front = self._front(ticket, at_work)
+                is_let = front == ticket.job_id or self._is_patient(front)
                 is_near = fair is None or self._is_near(ticket, tag_us, fair[0])
-                if ticket.num_images <= room and is_near and is_patient:
+                if ticket.num_images <= room and is_near and is_let:
                     break
             else:
                 break
-            if front != ticket.job_id:
-                overtaken.add(front)
+            overtaken.add(front)
             self._take_out(ticket, is_charged=True)
             taken.append(ticket)
             room -= ticket.num_images
             at_work[ticket.member_id] += 1
-        for job_id in (overtaken & self._tickets.keys()) if taken else ():
-            self._passes[job_id] = self._passes.get(job_id, 0) + 1
+        if taken:
+            self._let_pass(overtaken & self._tickets.keys())
         return taken
 
-    def _front(self, guild_id: int | None, running: Mapping[int, int]) -> int:
-        """Return the job whose turn it is in a server that has one which may begin."""
-        heads = (self._tickets[job_id] for _, job_id, _ in self._servers[guild_id].heads)
+    def _front(self, ticket: Ticket, running: Mapping[int, int]) -> int:
+        """Return the job whose turn it is in the ticket's server: its own, or one it overtakes."""
+        heads = (self._tickets[job_id] for _, job_id, _ in self._servers[ticket.guild_id].heads)
         free = (head for head in heads if running.get(head.member_id, 0) < head.max_concurrent)
         return next(free).job_id
+
+    def _is_patient(self, job_id: int) -> bool:
+        """Return whether a job still lets others go first."""
+        return self._passes.get(job_id, 0) < MAX_PASSES
+
+    def _let_pass(self, job_ids: AbstractSet[int]) -> None:
+        """Note that others went before these jobs."""
+        for job_id in job_ids:
+            self._passes[job_id] = self._passes.get(job_id, 0) + 1
 
     def _walk(
         self, running: Mapping[int, int], alike: Hashable | None = None
@@ -523,11 +351,11 @@ class FairQueue:
             server.take_out(ticket, is_charged=is_charged)
 
     @contextlib.contextmanager
-    def _reordering(self, guild_id: int | None) -> Iterator[_Server]:
+    def _reordering(self, guild_id: int | None) -> Iterator[ServerLine]:
         """Give a server to be changed, and put it in its new place among the others."""
         server = self._servers.get(guild_id)
         if server is None:
-            server = self._servers[guild_id] = _Server(self._virtual_us)
+            server = self._servers[guild_id] = ServerLine(self._virtual_us)
         if server.ranking:
             self._order.remove((server.start_us, server.ranking.first.job_id, guild_id))
         yield server

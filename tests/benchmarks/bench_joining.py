@@ -9,7 +9,8 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator
 
-from generation.work.queue import FairQueue, Ticket
+from generation.work.queue import FairQueue
+from generation.work.tickets import Ticket
 
 PLACES = 4
 STEP_S = 0.1

@@ -10,7 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from generation.work.queue import FairQueue, Ticket, Wait
+from generation.work.queue import FairQueue
+from generation.work.tickets import Ticket, Wait
 
 WAITING = 100_000
 TURNS = 500

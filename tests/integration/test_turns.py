@@ -9,7 +9,7 @@ import pytest
 from generation.work.checkpoints import PATTERN
 from generation.work.jobs import JobState
 from generation.work.prices import price_key
-from generation.work.queue import Ticket
+from generation.work.tickets import Ticket
 from tests.integration.conftest import open_world
 
 STEP_S = 0.2

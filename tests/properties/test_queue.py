@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from generation.work.queue import LOOKAHEAD_TICKETS, MAX_PASSES, FairQueue, Ticket, Wait
+from generation.work.queue import LOOKAHEAD_TICKETS, MAX_PASSES, FairQueue
+from generation.work.tickets import Ticket, Wait
 
 MEMBERS = st.integers(1, 6)
 COSTS = st.sampled_from([0.1, 0.25, 1.0, 1.5, 4.0, 30.0])
@@ -309,6 +310,51 @@ def test_nobody_starves_however_many_join_what_is_being_drawn(
         drawn_before += len(drawn)
         # Its own server's others go first MAX_PASSES times; by as much, then, may another server.
         assert drawn_before <= 3 * (MAX_PASSES + 1) * room
+
+
+ARRIVALS = st.tuples(st.integers(0, 2), st.sampled_from("abc"), st.integers(1, 2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.lists(ARRIVALS, min_size=1, max_size=4), min_size=1, max_size=12),
+    st.integers(1, 4),
+    st.booleans(),
+)
+def test_nobody_starves_in_a_server_whose_others_suit_the_device_better(crowds, room, is_joined):
+    """New members keep coming to three servers, in a rhythm that suits the loaded model or not."""
+    queue = FairQueue()
+    numbers = itertools.count(1)
+
+    def ask(guild_id, model, num_images):
+        number = next(numbers)
+        queue.push(
+            Ticket(
+                job_id=number,
+                member_id=number,
+                guild_id=guild_id,
+                cost_s=1.0,
+                alike=model,
+                model=model,
+                num_images=num_images,
+            )
+        )
+        return number
+
+    patient = ask(1, "c", 2)
+    loaded_model, turns = None, 0
+    for crowd in itertools.cycle(crowds):
+        for guild_id, model, num_images in crowd:
+            ask(guild_id, model, num_images)
+        drawn = is_joined and queue.fit(loaded_model, room=room, running={})
+        drawn = drawn or queue.next_batch(
+            loaded_model=loaded_model, running={}, max_images=dict.fromkeys("abc", room)
+        )
+        if patient not in queue:
+            break
+        loaded_model, turns = drawn[0].model, turns + 1
+        # Its server is ahead by what went first; then two others come to where it is.
+        assert turns <= 4 * (MAX_PASSES + 1) * room
 
 
 class History(RuleBasedStateMachine):

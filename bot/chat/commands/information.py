@@ -12,7 +12,7 @@ from bot.grammar.flags import FLAGS
 from bot.messages import duration, mention, plain
 from generation.work.checkpoints import Checkpoint
 from generation.work.jobs import Job
-from generation.work.queue import Ticket
+from generation.work.tickets import Ticket
 
 SHOWN_JOBS = 15
 SHOWN_STYLES = 30

@@ -10,7 +10,7 @@ from bot.chat.presses import Action, Press
 from bot.chat.views.press import PressButton
 from bot.messages import alt_text, mention, plain, span
 from generation.work.jobs import Image, Job, JobState
-from generation.work.queue import Wait
+from generation.work.tickets import Wait
 
 ACCENT = discord.Colour.from_str("#E4572E")
 QUIET = discord.Colour.from_str("#8A8F98")

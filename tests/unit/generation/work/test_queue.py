@@ -1,12 +1,14 @@
 """Laws of the queue, one small story each; tests/properties/test_queue.py has the general ones."""
 
+import itertools
 import subprocess
 import sys
 import time
 
 import pytest
 
-from generation.work.queue import LOOKAHEAD_S, MAX_PASSES, FairQueue, Ticket, Wait
+from generation.work.queue import LOOKAHEAD_S, MAX_PASSES, FairQueue
+from generation.work.tickets import Ticket, Wait
 
 
 def ticket(job_id, member_id=None, **changes):
@@ -336,3 +338,27 @@ def test_an_estimate_does_not_walk_through_the_line():
     started_s = time.thread_time()
     assert queue.wait(last.job_id).place == place
     assert time.thread_time() - started_s < walked_s / 10
+
+
+def test_a_server_whose_others_suit_the_device_still_draws_what_suits_it_less():
+    """Another server always has one job that does not suit, so this one's others go first."""
+    numbers = itertools.count(1)
+    queue = FairQueue()
+
+    def ask(guild_id, model):
+        job_id = next(numbers)
+        queue.push(ticket(job_id, guild_id=guild_id, model=model, alike=model))
+        return job_id
+
+    for model in "ab" * 40:
+        ask(1, model)
+    patient = ask(1, "c")
+    elsewhere, loaded_model, turns = ask(2, "b"), "a", 0
+    while patient in queue:
+        if elsewhere not in queue:
+            elsewhere = ask(2, "b" if loaded_model == "a" else "a")
+        ask(1, "a")
+        ask(1, "b")
+        (drawn,) = queue.next_batch(loaded_model=loaded_model, running={}, max_images={})
+        loaded_model, turns = drawn.model, turns + 1
+        assert turns <= 2 * 81 + 4 * MAX_PASSES  # eighty stand before it, half the turns are theirs
