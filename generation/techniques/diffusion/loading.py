@@ -8,15 +8,22 @@ import PIL
 import torch
 import transformers
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from safetensors import SafetensorError
 
 from generation.judging.scorer import files as scorer_files
 from generation.techniques import protocol
 from generation.techniques.device import DeviceChoice, name_of
 from generation.techniques.diffusion import files
+from generation.techniques.diffusion.folder import lacking
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import CheckpointCorrupt
 from generation.work.results import EngineFingerprint
 
+# What the libraries raise at a configuration that names a class, a part or a key they do not have.
+_UNLOADABLE = (
+    OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, TypeError,
+    SafetensorError,
+)  # fmt: skip
 DECODER_CHANNELS_LAST = "contiguous, decoder channels_last"
 
 
@@ -50,6 +57,8 @@ def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipe
     """
     files.check(checkpoint)
     is_local = files.is_local(checkpoint)
+    if is_local and (problem := lacking(checkpoint, Path(checkpoint.source))):
+        raise CheckpointCorrupt(problem)
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             checkpoint.source,
@@ -60,7 +69,7 @@ def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipe
             dtype=getattr(torch, choice.dtype),
             **_outside_components(checkpoint),
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except _UNLOADABLE as error:
         raise CheckpointCorrupt(f"{checkpoint.name} cannot be loaded: {error}") from error
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(choice.device)
