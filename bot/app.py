@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from bot.chat.client import AtelierClient
 from bot.chat.delivery import Delivery
 from bot.chat.uploads import Uploads
-from bot.models import checkpoints
+from bot.models import checkpoints, offered
 from bot.settings import Settings
 from bot.studio.dispatch import Dispatcher
 from bot.studio.studio import Studio
@@ -54,7 +54,7 @@ async def open_app(settings: Settings, *, outside: Outside = just_wait) -> Async
         dispatcher = Dispatcher(store, supervisor, known, delivery, outside)
         client.studio = Studio(
             store,
-            known,
+            offered(known, settings.default_model),
             default_model=settings.default_model,
             jobs_waiting_per_server=settings.jobs_waiting_per_server,
             dispatcher=dispatcher,

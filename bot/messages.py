@@ -128,16 +128,16 @@ class ConsentText:
 
 
 CONSENT = ConsentText(
-    version="1",
+    version="2",
     text=(
-        "### Before your first picture: three choices\n"
-        "All are **off** until you turn them on. Your picture is drawn either way, and you can "
+        "### Before your first picture: two choices\n"
+        "Both are **off** until you turn them on. Your picture is drawn either way, and you can "
         "change your mind at any time with `/consent`.\n"
         "I keep your prompt, seed and pictures so that they can be redrawn and moderated; "
         "the server's moderators can read that record."
     ),
     choices=(
-        ("gallery", "Show my pictures in the gallery"),
+        # "gallery" was asked for in version 1 and will be again once there is a gallery.
         ("remix", "Others may remix my pictures"),
         ("training", "My pictures may improve the models"),
     ),

@@ -1,6 +1,7 @@
 """The checkpoints an operator has: the shipped ones, the test pattern, and those of the settings."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from bot.settings import ModelSettings, Settings
 from generation.work.checkpoints import MANIFEST, PATTERN, Checkpoint, read_checkpoint, shipped
@@ -26,6 +27,15 @@ def checkpoints(settings: Settings) -> dict[str, Checkpoint]:
             f"default_model {settings.default_model!r} is none of {', '.join(by_name)}"
         )
     return {settings.default_model: by_name[settings.default_model], **by_name}
+
+
+def offered(known: Mapping[str, Checkpoint], default_model: str) -> dict[str, Checkpoint]:
+    """Return what people are told of and may ask for: the test pattern only where it is meant."""
+    return {
+        name: checkpoint
+        for name, checkpoint in known.items()
+        if checkpoint is not PATTERN or name == default_model
+    }
 
 
 def _described(model: ModelSettings) -> Checkpoint:

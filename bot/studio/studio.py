@@ -416,7 +416,7 @@ class Studio:
     async def answer_consent(
         self, actor: Actor, answers: Mapping[Scope, bool], interaction_id: int
     ) -> None:
-        """Append the member's answers to the three questions."""
+        """Append the member's answers to the questions."""
         await self.store.consents.append(
             actor.member_id,
             answers,

@@ -14,7 +14,7 @@ async def history(world: World, member: Any) -> list[ConsentRecord]:
 
 
 def switches(message: Any) -> list[str]:
-    """Return the labels of the three switches, from the top."""
+    """Return the labels of the switches, from the top."""
     sections = [c for c in message.components[0]["components"] if c["type"] == 9]
     return [section["accessory"]["label"] for section in sections]
 
@@ -28,52 +28,55 @@ def switch(message: Any, place: int) -> str:
 async def test_every_choice_is_off_until_it_is_given(world: World) -> None:
     answer = await world.alice.slash(world.channel, "consent")
     assert answer.ephemeral
-    assert switches(answer.response) == ["Off", "Off", "Off"]
+    assert switches(answer.response) == ["Off", "Off"]
     assert "not answered yet" in text_of(answer.response)
     assert await history(world, world.alice) == []
 
 
 async def test_an_answer_is_recorded_with_the_text_that_was_shown(world: World) -> None:
     shown = (await world.alice.slash(world.channel, "consent")).response
-    await world.alice.click(shown, custom_id=switch(shown, 1))
-    assert switches(shown) == ["Off", "On", "Off"]
+    await world.alice.click(shown, custom_id=switch(shown, 0))
+    assert switches(shown) == ["On", "Off"]
     assert await history(world, world.alice) == []  # nothing is recorded before Save
     saved = await world.alice.click(shown, label="Save")
     records = await history(world, world.alice)
     assert [(r.scope, r.given) for r in records] == [
-        (Scope.GALLERY, False),
         (Scope.REMIX, True),
         (Scope.TRAINING, False),
     ]
     assert {r.text_version for r in records} == {CONSENT.version}
     assert {r.text_sha256 for r in records} == {CONSENT.sha256}
     assert {r.interaction_id for r in records} == {saved._interaction.id}
-    assert [label in text_of(shown) for _, label in CONSENT.choices] == [False, True, False]
+    assert [label in text_of(shown) for _, label in CONSENT.choices] == [True, False]
 
 
 async def test_changing_ones_mind_adds_records_and_removes_none(world: World) -> None:
     await world.consent(world.alice)
     before = await history(world, world.alice)
     shown = (await world.alice.slash(world.channel, "consent")).response
-    assert switches(shown) == ["On", "On", "On"]
+    assert switches(shown) == ["On", "On"]
     assert "last answered" in text_of(shown)
-    for place in range(3):
+    for place in range(2):
         await world.alice.click(shown, custom_id=switch(shown, place))
     await world.alice.click(shown, label="Save")
     after = await history(world, world.alice)
     assert after[: len(before)] == before
-    assert [record.given for record in after[len(before) :]] == [False, False, False]
-    assert await world.app.store.consents.current(world.alice.id) == dict.fromkeys(Scope, False)
+    assert [record.given for record in after[len(before) :]] == [False, False]
+    current = await world.app.store.consents.current(world.alice.id)
+    # What was once answered about a gallery, which nobody is asked about now, is kept and told.
+    assert current == {Scope.GALLERY: True, Scope.REMIX: False, Scope.TRAINING: False}
+    again = await world.alice.slash(world.channel, "consent")
+    assert "once allowed a gallery" in text_of(again.response)
 
 
 async def test_the_switches_work_after_a_restart(world: World) -> None:
     shown = (await world.alice.slash(world.channel, "consent")).response
     await world.alice.click(shown, custom_id=switch(shown, 0))
     await world.restart()
-    await world.alice.click(shown, custom_id=switch(shown, 2))
+    await world.alice.click(shown, custom_id=switch(shown, 1))
     await world.alice.click(shown, label="Save")
     current = await world.app.store.consents.current(world.alice.id)
-    assert current == {Scope.GALLERY: True, Scope.REMIX: False, Scope.TRAINING: True}
+    assert current == {Scope.GALLERY: False, Scope.REMIX: True, Scope.TRAINING: True}
 
 
 async def test_the_first_pictures_question_is_answered_once(world: World) -> None:
@@ -83,7 +86,7 @@ async def test_the_first_pictures_question_is_answered_once(world: World) -> Non
     (job,) = await world.app.store.jobs.of_member(world.alice.id)
     await world.job_in(job.id, JobState.POSTED)
     await world.imagine(world.alice, "an owl", images=1)  # no second question
-    assert len(await history(world, world.alice)) == len(Scope)
+    assert len(await history(world, world.alice)) == len(CONSENT.choices)
 
 
 async def without_remix(world: World) -> Job:

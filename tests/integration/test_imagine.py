@@ -82,16 +82,16 @@ async def test_words_the_model_cannot_know_are_said_once_however_often_it_is_dra
 async def test_first_picture_waits_for_the_consent_answer(world: World) -> None:
     asked = await world.alice.slash(world.channel, "imagine", prompt="a fox")
     assert asked.ephemeral
-    assert "three choices" in text_of(asked.response.message)
+    assert "two choices" in text_of(asked.response.message)
     (job,) = await world.app.store.jobs.of_member(world.alice.id)
     assert job.state is JobState.HELD
-    flip = Press(Action.CONSENT_FLIP, (job.id, job.id, 0, 0)).pack()
+    flip = Press(Action.CONSENT_FLIP, (job.id, job.id, 0, 2)).pack()  # the third bit: training
     await world.alice.click(asked.response, custom_id=flip)
     await world.alice.click(asked.response, label="Save and draw")
     job = await world.job_in(job.id, JobState.POSTED)
     records = await world.app.store.consents.history(world.alice.id)
     assert [(r.scope.value, r.given) for r in records] == [
-        ("gallery", True), ("remix", False), ("training", False),
+        ("remix", False), ("training", True),
     ]  # fmt: skip
     assert "Remix" not in buttons(world.message(job))
 

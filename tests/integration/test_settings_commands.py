@@ -9,6 +9,7 @@ import pytest
 
 from bot.demo.stage import text_of
 from bot.grammar.flags import FLAGS
+from bot.models import offered
 from bot.studio.actors import Actor
 from bot.studio.refusals import Refused
 from bot.studio.studio import Ask
@@ -16,7 +17,7 @@ from generation.work.checkpoints import PATTERN
 from generation.work.jobs import Job, JobState
 from storage.consent import Scope
 from storage.settings import GuildSettings, MemberSettings
-from tests.integration.conftest import World, open_world
+from tests.integration.conftest import World, answer_to, open_world
 
 
 @pytest.fixture
@@ -117,8 +118,31 @@ async def test_a_log_channel_the_bot_cannot_post_in_is_refused(world: World, bos
     path = f"/channels/{log_channel.id}/messages"
     world.env.inject_error("POST", path, status=403, code=50013, message="Missing Permissions")
     answer = await boss.slash(world.channel, "settings", log_channel=log_channel)
-    assert "Send Messages" in answer.response.content
+    assert "Send Messages" in answer_to(answer).content
     assert (await world.app.store.settings.guild(world.guild.id)).log_channel_id is None
+
+
+async def test_a_log_channel_is_greeted_once_and_only_when_it_was_saved(
+    world: World, boss: Any
+) -> None:
+    log_channel = world.guild.create_text_channel("log")
+    answer = await boss.slash(world.channel, "settings", log_channel=log_channel, style="nonesuch")
+    assert "no style called" in answer_to(answer).content
+    assert log_channel.history() == []
+    for _ in range(2):
+        answer = await boss.slash(world.channel, "settings", log_channel=log_channel)
+        assert f"<#{log_channel.id}>" in answer.response.content
+    assert len(log_channel.history()) == 1
+    paths = [request.path for request in world.env.http_requests]
+    greeted = paths.index(f"/channels/{log_channel.id}/messages")
+    answered = [i for i, path in enumerate(paths) if path.endswith("/callback")]
+    assert answered[1] < greeted < answered[2]  # acknowledged first
+
+
+async def test_the_test_pattern_is_offered_only_where_it_is_the_default(world: World) -> None:
+    known = {**world.app.studio.checkpoints, "other": dataclasses.replace(PATTERN, name="other")}
+    assert set(offered(known, "pattern")) == set(known)
+    assert set(offered(known, "other")) == set(known) - {"pattern"}
 
 
 async def test_names_are_offered_while_typing(world: World, boss: Any) -> None:

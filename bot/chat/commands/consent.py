@@ -10,11 +10,12 @@ from bot.chat.base import Interaction
 from bot.chat.views.asking import SCOPES, consent_view
 from bot.chat.views.result import stamp
 from bot.messages import CONSENT
+from storage.consent import Scope
 
 
 @app_commands.command(description="Decide what may happen with your pictures")
 async def consent(interaction: Interaction) -> None:
-    """Show the three choices as they stand, to be changed and saved."""
+    """Show the choices as they stand, to be changed and saved."""
     consents = interaction.client.studio.store.consents
     current = await consents.current(interaction.user.id) or {}
     answers = sum(current.get(scope, False) << place for place, scope in enumerate(SCOPES))
@@ -25,7 +26,12 @@ async def consent(interaction: Interaction) -> None:
         changed = "" if last.text_sha256 == CONSENT.sha256 else " The question has changed since."
         said = f"-# You last answered {stamp(last.given_at)}.{changed}"
     else:
-        said = "-# You have not answered yet, so all three are off."
+        said = "-# You have not answered yet, so all of them are off."
+    if current.get(Scope.GALLERY):
+        said += (
+            "\n-# You once allowed a gallery. There is none yet: your answer is kept, and used for "
+            "nothing."
+        )
     view.add_item(discord.ui.TextDisplay(said))
     await reply(interaction, view, ephemeral=True)
 

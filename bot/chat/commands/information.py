@@ -40,8 +40,8 @@ BUTTONS = """### Buttons under a picture
 PRIVACY = """### What I keep, and what you decide
 I keep your prompt, its settings, the seed and the pictures, so that they can be drawn again and \
 moderated. This server's moderators can read that record.
-`/consent` has three switches, each off until you turn it on: show in the gallery, others may \
-remix, may improve the models. Each answer is recorded with its time; change it whenever you like.
+`/consent` has two switches, each off until you turn it on: others may remix, may improve the \
+models. Each answer is recorded with its time; change it whenever you like.
 **Details**, then **Delete** removes picture and file. Everything I draw is marked as AI-generated."""
 
 

@@ -1,7 +1,8 @@
 """`/log` for moderators, and what anybody can do on a message: Show record, Report.
 
-The commands stay visible to everyone, because a server's own moderator role is not known to
-Discord; the right is checked whenever one is used.
+Discord lists the moderators' commands for Manage Messages only. It does not know a server's own
+moderator role, whose members are let in under Server Settings → Integrations; the right is checked
+whenever a command is used.
 """
 
 import io
@@ -22,7 +23,11 @@ from generation.work.jobs import Job
 
 STATE_CHOICES = [app_commands.Choice(name=state.value, value=state.value) for state in STATES]
 
-log = app_commands.Group(name="log", description="For moderators: what was drawn here")
+log = app_commands.Group(
+    name="log",
+    description="For moderators: what was drawn here",
+    default_permissions=discord.Permissions(manage_messages=True),
+)
 
 
 @log.command(name="search", description="For moderators: find jobs, newest first")
@@ -81,6 +86,7 @@ async def export(
 
 
 @app_commands.context_menu(name="Show record")
+@app_commands.default_permissions(manage_messages=True)
 async def show_record(interaction: Interaction, message: discord.Message) -> None:
     """Show moderators the whole record of a message's job."""
     await send_record(interaction, (await _job_of(interaction, message)).id)

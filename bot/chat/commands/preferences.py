@@ -1,14 +1,16 @@
 """`/settings` for a server and `/mysettings` for oneself: options change, no options show."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import discord
 from discord import app_commands
 
 from bot.chat.actors import actor_of
-from bot.chat.answers import reply
+from bot.chat.answers import replace, reply, think
 from bot.chat.base import Interaction
 from bot.chat.commands.imagine import choices
+from bot.chat.failures import DISCORD_FAILURES, sentence
 from bot.messages import plain
 from bot.studio.defaults import change_own, change_server
 from bot.studio.refusals import Refused
@@ -101,14 +103,29 @@ async def settings(
     channels -= {forbid_channel.id} if forbid_channel else set()
     if channels != set(before.allowed_channel_ids):
         changes["allowed_channel_ids"] = tuple(sorted(channels))
-    if log_channel is not None:
-        await _greet(log_channel)
+    await think(interaction, ephemeral=True)
     after = await change_server(studio, actor, changes)
-    await _show(interaction, "This server", _server_lines(after), changed=bool(changes))
+    remarks = []
+    if log_channel is not None and log_channel.id != before.log_channel_id:
+        try:
+            remarks += await _greet(log_channel)
+        except Refused:
+            await change_server(studio, actor, {"log_channel_id": before.log_channel_id})
+            raise
+    if moderator_role is not None:
+        remarks.append(
+            "Discord lists `/log` for *Manage Messages* only; let the role use it in Server "
+            "Settings → Integrations."
+        )
+    shown = _shown("This server", _server_lines(after), remarks, changed=bool(changes))
+    await replace(interaction, shown)
 
 
-async def _greet(channel: discord.TextChannel) -> None:
+async def _greet(channel: discord.TextChannel) -> list[str]:
     """Post the first line in a log channel, so that a missing permission shows at once.
+
+    Returns:
+        What must be known if Discord did not take it just now.
 
     Raises:
         Refused: The bot may not post there.
@@ -121,8 +138,11 @@ async def _greet(channel: discord.TextChannel) -> None:
     except discord.Forbidden as error:
         raise Refused(
             f"I cannot post in <#{channel.id}>. Please give me *View Channel* and *Send Messages* "
-            "there; nothing was changed."
+            "there; the log channel stays what it was."
         ) from error
+    except DISCORD_FAILURES as failure:
+        return [sentence(failure) or f"Discord did not take my first line in <#{channel.id}>."]
+    return []
 
 
 @app_commands.command(description="See and change your own defaults")
@@ -155,7 +175,11 @@ async def mysettings(
     changes |= {name: value for name, value in fields.items() if value is not None}
     actor = await actor_of(interaction)
     after = await change_own(interaction.client.studio, actor, changes)
-    await _show(interaction, "Your defaults", _own_lines(after), changed=bool(changes))
+    await reply(
+        interaction,
+        _shown("Your defaults", _own_lines(after), changed=bool(changes)),
+        ephemeral=True,
+    )
 
 
 def _cleared(
@@ -164,14 +188,12 @@ def _cleared(
     return {name: getattr(fresh, name) for name in clears[chosen]} if chosen else {}
 
 
-async def _show(
-    interaction: Interaction, title: str, facts: dict[str, str], *, changed: bool
-) -> None:
+def _shown(title: str, facts: dict[str, str], remarks: Sequence[str] = (), *, changed: bool) -> str:
     head = f"### {title}{' · saved' if changed else ''}"
-    lines = [head, *(f"**{name}:** {value}" for name, value in facts.items())]
+    lines = [head, *(f"**{name}:** {value}" for name, value in facts.items()), *remarks]
     if not changed:
         lines.append("-# Give an option to change it.")
-    await reply(interaction, "\n".join(lines), ephemeral=True)
+    return "\n".join(lines)
 
 
 def _server_lines(settings: GuildSettings) -> dict[str, str]:

@@ -21,7 +21,7 @@ from storage.consent import Scope
 
 log = logging.getLogger(__name__)
 
-SCOPES = tuple(Scope(scope) for scope, _ in CONSENT.choices)
+SCOPES = tuple(Scope)  # a scope's place is its bit in a custom_id, also in messages of last year
 Section = discord.ui.Section[Any]
 SHOWN_AT_ONCE = 5  # Discord allows five answers in two seconds
 
@@ -78,15 +78,16 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
 
 
 def consent_view(first_id: int, last_id: int, *, answers: int) -> discord.ui.LayoutView:
-    """Return the question with three switches.
+    """Return the question with its switches.
 
     Args:
         first_id: First job that waits for the answer, or 0.
         last_id: Last such job, or 0.
-        answers: Bit i is set where choice i is on.
+        answers: Bit i is set where `SCOPES[i]` is on.
     """
     items: list[views.Item] = [discord.ui.TextDisplay(CONSENT.text)]
-    for place, (_, label) in enumerate(CONSENT.choices):
+    for scope, label in CONSENT.choices:
+        place = SCOPES.index(Scope(scope))
         is_on = bool(answers >> place & 1)
         flip = PressButton(
             Press(Action.CONSENT_FLIP, (first_id, last_id, answers, place)),
@@ -116,18 +117,21 @@ async def save_consent(interaction: Interaction, press: Press) -> None:
     first_id, last_id, answers = press.numbers
     await acknowledge(interaction)
     studio, actor = interaction.client.studio, await actor_of(interaction)
-    given = {scope: bool(answers >> place & 1) for place, scope in enumerate(SCOPES)}
+    asked = {Scope(scope): label for scope, label in CONSENT.choices}
+    given = {scope: bool(answers >> SCOPES.index(scope) & 1) for scope in asked}
     await studio.answer_consent(actor, given, interaction.id)
     submission = None
-    if first_id:
-        submission = studio.confirmed(await studio.held(actor, first_id, last_id))
-        if not submission.needs_confirmation:
-            # Queued before it is said: whatever cuts us off now, "Saved" comes with the pictures.
-            queued = await studio.claim(submission.jobs)
-            submission = dataclasses.replace(submission, jobs=queued)
-    chosen = [label for (_, label), on in zip(CONSENT.choices, given.values(), strict=True) if on]
-    saved = f"Saved: {'; '.join(chosen) or 'all three are off'}. Change it any time: `/consent`."
-    await note_instead(interaction, saved)
+    try:
+        if first_id:
+            submission = studio.confirmed(await studio.held(actor, first_id, last_id))
+            if not submission.needs_confirmation:
+                # Queued before it is said: whatever cuts us off now, "Saved" comes with pictures.
+                queued = await studio.claim(submission.jobs)
+                submission = dataclasses.replace(submission, jobs=queued)
+    finally:
+        chosen = "; ".join(label for scope, label in asked.items() if given[scope])
+        said = f"Saved: {chosen or 'all of them are off'}. Change it any time: `/consent`."
+        await note_instead(interaction, said)
     if submission is not None:
         await proceed(interaction, submission)
 
