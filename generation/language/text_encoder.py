@@ -59,10 +59,14 @@ def load_tokenizer() -> BertTokenizerFast:
 def tokenizer() -> BertTokenizerFast:
     """Return the tokenizer, loaded once a process, for counting and taking words apart.
 
+    Threads may share it for that: nothing of what its file says of padding is left to be changed.
+
     Raises:
         TextEncoderUnavailable: The package is missing or its files differ from the pinned ones.
     """
-    return load_tokenizer()
+    loaded = load_tokenizer()
+    loaded("")
+    return loaded
 
 
 def reader() -> Reader:
