@@ -1,5 +1,6 @@
 """`atelier doctor`: checks everything a bot depends on, and says what to do about what is wrong."""
 
+import asyncio
 import importlib.util
 import os
 import shutil
@@ -23,13 +24,15 @@ from bot.terminal.checks import Check, Verdict
 from bot.terminal.run import HEARTBEAT, HEARTBEAT_INTERVAL_S
 from bot.terminal.session import attended, settings_of
 from generation.work.errors import GenerationError
-from storage.errors import StorageError
-from storage.store import DATABASE_NAME, Store
+from storage.database import inspect
+from storage.errors import DatabaseTooNew, StorageError
+from storage.store import DATABASE_NAME
 
 LEAST_COLUMNS = 120
 MIN_FREE_BYTES = 2**30  # about ten thousand pictures
 HEARTBEAT_TOO_OLD_S = 4 * HEARTBEAT_INTERVAL_S
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
+WHEN_UNREADABLE = "see docs/backup.md and docs/upgrade.md"
 PREVIEW_MODULES = ("simcord", "aiohttp", "markdown_it", "linkify_it", "regex")
 
 
@@ -106,22 +109,21 @@ def _data_dir(settings: Settings, *, quick: bool) -> Check:
 async def _database(data_dir: Path, *, quick: bool) -> Check:
     if not (data_dir / DATABASE_NAME).exists():
         return Check("database", Verdict.SKIPPED, "none yet", "it is made when it is needed")
+    path = data_dir / DATABASE_NAME
     try:
-        store = await Store.open(data_dir)
-    except StorageError as error:
-        return Check(
-            "database", Verdict.FAILED, str(error), "see docs/backup.md and docs/upgrade.md"
-        )
-    try:
-        version = await store.database.one("PRAGMA user_version")
         # Reading every page of a large record takes longer than a health check may.
-        broken = None if quick else await store.database.one("PRAGMA quick_check(1)")
-    finally:
-        await store.close()
-    if broken is not None and broken[0] != "ok":
+        found = await asyncio.to_thread(inspect, path, is_quick=quick)
+    except StorageError as error:
+        return Check("database", Verdict.FAILED, str(error), WHEN_UNREADABLE)
+    shown = f"{path}, schema version {found.version}"
+    if found.damage is not None:
         return Check("database", Verdict.FAILED, "damaged", "restore a backup: docs/backup.md")
-    number = version[0] if version else "?"
-    return Check("database", Verdict.OK, f"{store.database.path}, schema version {number}")
+    if found.version > found.known:
+        too_new = str(DatabaseTooNew(found.version, found.known))
+        return Check("database", Verdict.FAILED, too_new, WHEN_UNREADABLE)
+    if found.version < found.known:
+        return Check("database", Verdict.OK, f"{shown}; the next start makes it {found.known}")
+    return Check("database", Verdict.OK, shown)
 
 
 def _heartbeat(path: Path) -> Check:

@@ -327,6 +327,20 @@ def test_a_record_of_a_newer_version_is_left_alone(terminal: Terminal) -> None:
     assert "newer" in terminal.atelier("doctor", "--quick", code=1).stdout
 
 
+def test_the_doctor_only_looks_at_an_old_record(terminal: Terminal) -> None:
+    terminal.record.mkdir(mode=0o700, parents=True)
+    path = terminal.record / "atelier.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript("CREATE TABLE jobs (id); PRAGMA user_version = 1")
+    connection.close()
+    before = path.read_bytes()
+    terminal.environment["COLUMNS"] = "400"  # a line a row
+    said = terminal.atelier("doctor", "--quick", code=1).stdout  # 1: no bot is running
+    assert re.search(r"database\s+│ ok .*schema version 1; the next start makes it", said)
+    assert path.read_bytes() == before
+    assert [each.name for each in terminal.record.iterdir()] == ["atelier.db"]
+
+
 def test_the_doctor_finds_everything_well(terminal: Terminal) -> None:
     terminal.environment["DISCORD_TOKEN"] = "a-secret-that-nobody-sees"  # noqa: S105
     done = terminal.atelier("doctor")
