@@ -8,10 +8,16 @@ import PIL.Image
 
 from bot.exits import ExitCode, Stop
 from bot.terminal.files import make_folder, write_whole
+from bot.terminal.session import STATUS
 from generation.judging import contact_sheet
+from generation.judging.lettering import undrawable
 from generation.work.jobs import Job
 
 SHEET_COLUMNS = 8
+MOST_SHOWN = 20
+NO_FONT = (
+    "no font of this machine has {}, so they are boxes on the sheet; install one, such as Noto"
+)
 
 
 def check_sheet(sheet: Path) -> None:
@@ -53,6 +59,8 @@ def save_sheet(drawn: Sequence[tuple[Job, Path]], sheet: Path) -> None:
         with PIL.Image.open(path) as opened:
             pictures.append(opened.convert("RGB"))
         labels.append(", ".join(filter(None, [job.request.prompt, job.request.style])))
+    if strange := undrawable(labels):
+        STATUS.print(NO_FONT.format("".join(strange[:MOST_SHOWN])), markup=False, soft_wrap=True)
     columns = min(len(pictures), SHEET_COLUMNS if len(pictures) <= 64 else 2 * SHEET_COLUMNS)
     try:
         write_whole(sheet, _encoded(contact_sheet.grid(pictures, labels, columns), sheet))

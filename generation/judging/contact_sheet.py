@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw
 
+from generation.judging.lettering import font_for
+
 MARGIN_PX = 4
 LINE_PX = 14
 MOST_LINES = 2
@@ -28,23 +30,37 @@ def grid(pictures: Sequence[Image.Image], labels: Sequence[str], columns: int) -
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * cell_width, rows * cell_height), "white")
     pen = ImageDraw.Draw(sheet)
-    for number, (picture, lines) in enumerate(zip(pictures, texts, strict=True)):
+    for number, (picture, label, lines) in enumerate(zip(pictures, labels, texts, strict=True)):
         left, top = number % columns * cell_width, number // columns * cell_height
         enlarged = picture.resize((width, height), Image.Resampling.NEAREST)
         sheet.paste(enlarged, (left, top))
         for line, text in enumerate(lines):
-            pen.text((left + 2, top + height + line * LINE_PX), text, fill="black")
+            place = (left + 2, top + height + line * LINE_PX)
+            pen.text(place, text, fill="black", font=font_for(label))
     return sheet
 
 
 def _lines(label: str, width_px: int, pen: ImageDraw.ImageDraw) -> list[str]:
-    """Return the first lines of a label, each with as many whole words as fit, at least one."""
+    """Return the first lines of a label, each with as many whole words as fit.
+
+    A word wider than a line, such as a sentence of a script that writes no spaces, is cut in two.
+    """
+    font = font_for(label)
+
+    def fits(text: str) -> bool:
+        return pen.textlength(text, font=font) <= width_px
+
     lines: list[str] = []
     words = label.split(" ")
     while words and len(lines) < MOST_LINES:
         count = len(words)
-        while count > 1 and pen.textlength(" ".join(words[:count])) > width_px:
+        while count > 1 and not fits(" ".join(words[:count])):
             count -= 1
-        lines.append(" ".join(words[:count]))
-        words = words[count:]
+        line, words = " ".join(words[:count]), words[count:]
+        if not fits(line):
+            end = len(line)
+            while end > 1 and not fits(line[:end]):
+                end -= 1
+            line, words = line[:end], [line[end:], *words]
+        lines.append(line)
     return lines
