@@ -3,9 +3,9 @@
 import dataclasses
 import hashlib
 import re
-import unicodedata
 from collections.abc import Sequence
 
+from bot.visible import visible
 from generation.work.remarks import Cut, OtherLanguage, Remark, SeveralThings, UnknownWord
 
 # Discord's own escape leaves masked links and headings alone.
@@ -20,13 +20,14 @@ SHOWN_WORD = 20
 def plain(text: str, limit: int = SHOWN_PROMPT) -> str:
     """Return text that people wrote so that it shows as written: no markdown, links or mentions.
 
+    Nothing of it hides, runs backwards or stacks up either: a moderator reads what is there.
+
     Args:
         text: Anything.
         limit: Longest result before escaping, in characters; longer text ends in an ellipsis.
     """
-    text = "".join(
-        " " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char for char in text
-    )
+    if (seen := visible(text)) is not None:
+        text = "".join(letter for _, letter in seen)
     if len(text) > limit:
         text = text[: limit - 1].rstrip() + "…"
     text = _MARKDOWN.sub(r"\\\1", text)

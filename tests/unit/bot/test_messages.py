@@ -13,6 +13,7 @@ from bot.chat.presses import NUMBERS, Action, Press, number_of
 from bot.chat.views.press import form_values
 from bot.chat.views.result import result
 from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, remarks, span
+from bot.visible import visible
 from generation.work.jobs import Image, Job, JobState, Place
 from generation.work.remarks import Cut, OtherLanguage, SeveralThings, UnknownWord
 from generation.work.requests.imagine import Imagine, WeightedPrompt
@@ -31,6 +32,27 @@ def test_shown_text_stays_on_one_line_and_short(text: str) -> None:
     shown = plain(text, limit=100)
     assert not set(shown) & set("\n\r\x00\u2028\u2029")
     assert len(shown.replace("\\", "")) <= 200  # at most the zero-width stops beside the text
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("fox \u202eknird", "fox knird"),  # would read "drink"
+        ("a\u200bb\u2060c\ufeffd", "abcd"),
+        ("fox\U000e0068\U000e0069", "fox"),  # tag characters spell a hidden "hi"
+        ("z" + "\u0301" * 30 + "algo", "z\u0301\u0301algo"),
+        ("caf\u00e9 \u0639\u0631\u0628\u064a", "caf\u00e9 \u0639\u0631\u0628\u064a"),
+    ],
+)
+def test_shown_text_hides_reverses_and_stacks_nothing(typed: str, shown: str) -> None:
+    assert plain(typed) == shown
+
+
+@given(st.text(max_size=500))
+def test_what_is_shown_is_what_the_grammar_reads(text: str) -> None:
+    seen = "".join(letter for _, letter in kept) if (kept := visible(text)) is not None else text
+    assert plain(text, limit=10**6) == plain(seen, limit=10**6)
+    assert visible(seen) is None or [letter for _, letter in visible(seen) or ()] == list(seen)
 
 
 @given(st.text(max_size=3_000), st.text(min_size=1, max_size=32))
