@@ -54,7 +54,7 @@ class DecodeLimits:
     max_side_px: int = 1024
     memory_bytes: int = 768 * 2**20
     cpu_s: int = 3
-    timeout_s: float = 20.0
+    timeout_s: float = 30.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from generation.judging.safety.guards import give_up_rights
 
 # Pillow imports these when it first needs them, and by then no file opens.
 PRELOADED = (ImagePalette, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin)
+BEGINNINGS = (png_chunks.SIGNATURE, b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 WIDE = 2**16  # values of a sample of 16 bits
 BYTES_IN_WIDE = (WIDE - 1) / 255
@@ -51,6 +52,7 @@ SQUEEZE_SEEN = 0.1  # relative change of the shape
 DECODER_ERRORS = (
     *(OSError, ValueError, SyntaxError, LookupError, ArithmeticError),
     *(TypeError, AttributeError, EOFError, struct.error, zlib.error),
+    *(AssertionError, RuntimeError),
 )
 
 
@@ -85,13 +87,15 @@ def main() -> None:
     guards = give_up_rights(memory_bytes=limits["memory_bytes"], cpu_s=limits["cpu_s"])
     head: dict[str, object] = {"guards": guards}
     pixels = b""
+    content = sys.stdin.buffer.read()
     try:
-        content = sys.stdin.buffer.read()
         picture, changes = decode(content, limits["max_side_px"], srgb)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         head["refused"] = Refusal.TOO_MANY_PIXELS.name
     except UnidentifiedImageError:
-        head["refused"] = Refusal.NOT_A_PICTURE.name
+        begins_like_one = content.startswith(BEGINNINGS) or content[8:12] == b"WEBP"
+        refusal = Refusal.DAMAGED if begins_like_one else Refusal.NOT_A_PICTURE
+        head["refused"] = refusal.name
     except MemoryError:
         head["refused"] = Refusal.TOO_MUCH_MEMORY.name
     except DECODER_ERRORS:

@@ -19,12 +19,14 @@ from generation.judging.safety.answers import Change, Refusal
 from generation.judging.safety.decode import DecodeLimits, Decoder
 from generation.work.errors import ImageRefused
 from tests.unit.generation.judging.safety.pictures import (
+    PALETTE,
     animated,
     chunk,
     encoded,
     flat_png,
     jpeg_of_many_scans,
     noise,
+    png,
     with_chunks,
 )
 
@@ -79,6 +81,9 @@ DAMAGED = "damaged"
         pytest.param(encoded(noise(), "WEBP")[:900], DAMAGED, id="truncated webp"),
         pytest.param(encoded(noise(), "PNG")[:4000], DAMAGED, id="truncated png"),
         pytest.param(encoded(noise(), "JPEG")[:1200], DAMAGED, id="truncated jpeg"),
+        pytest.param(encoded(noise(), "PNG")[:20], DAMAGED, id="png without a header"),
+        pytest.param(encoded(noise(), "JPEG")[:40], DAMAGED, id="jpeg without a header"),
+        pytest.param(png([[0, 1]], 8, PALETTE), DAMAGED, id="png without its palette"),
         pytest.param(flat_png(8000, 6250), "40 megapixels", id="50 megapixels"),
         pytest.param(flat_png(30000, 30000), "40 megapixels", id="decompression bomb"),
     ],

@@ -9,6 +9,7 @@ import pytest
 from generation.judging.safety import decode
 from generation.judging.safety.decode import Decoder
 from generation.judging.safety.guards import Guard
+from tests.unit.generation.judging.safety.pictures import encoded, noise
 
 # Runs as the child does, guards and all, with attempts in the place of decoding.
 TAKEN_OVER = """
@@ -117,6 +118,25 @@ async def test_the_environment_of_the_child_holds_nothing_of_ours(monkeypatch):
     )
     said, _ = await (await Decoder()._spawn(1_000_000)).communicate(b"")
     assert set(eval(said)) <= {"PATH", "PYTHONPATH", "LC_CTYPE"}  # noqa: S307 - our own words
+
+
+REFUSED = """
+import errno, seccompy
+calls = seccompy.Filter()
+calls.errno("landlock_create_ruleset", errno.EPERM)
+calls.errno("seccomp", errno.EPERM)
+calls.load()
+from generation.judging.safety import decode_child
+decode_child.main()
+"""
+
+
+async def test_a_container_that_refuses_the_guards_still_opens_pictures(guards, monkeypatch):
+    if Guard.SECCOMP not in guards:
+        pytest.skip("this kernel has no seccomp")
+    monkeypatch.setattr(decode, "CHILD", ("-c", REFUSED))
+    assert (await Decoder().decode(encoded(noise(), "PNG"))).width == 64
+    assert await Decoder().guards() == {Guard.LIMITS}
 
 
 async def test_a_child_says_which_guards_it_holds(guards):
