@@ -11,7 +11,8 @@ from bot.models import checkpoints, offered
 from bot.settings import Settings
 from bot.studio.dispatch import Dispatcher
 from bot.studio.studio import Studio
-from generation.engine.supervisor import Outside, Supervisor, just_wait
+from generation.engine.supervisor import Supervisor
+from generation.work.outside import Outside, just_wait
 from storage.store import Store
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from bot.studio.drawing import BOT, Ended, Rendered, draw, interrupted, now
 from bot.studio.screen import Screen
 from bot.studio.seat import clear_abandoned, is_of_terminal
-from generation.engine.supervisor import Outside, Supervisor
+from generation.engine.supervisor import Supervisor
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import GenerationError
 from generation.work.jobs import Job, JobState
-from generation.work.orders import batch_key
+from generation.work.outside import Outside
 from generation.work.prices import padded
 from generation.work.queue import FairQueue
 from generation.work.results import StepDone
@@ -108,7 +108,7 @@ class Dispatcher:
     async def cancel(self, job: Job) -> None:
         """Take a job out of the line, or stop it at its next step."""
         if self.queue.remove(job.id) is None and job.id in self.running:
-            await self._supervisor.cancel(job.id)
+            self._supervisor.cancel(job.id)
 
     async def run(self) -> None:
         """Draw for ever; ends only by cancellation."""
@@ -140,9 +140,9 @@ class Dispatcher:
     async def _warm_up(self) -> None:
         """Load the first model before anybody asks."""
         try:
-            await self._supervisor.start()
+            await self._supervisor.load(next(iter(self._checkpoints)))
         except GenerationError:
-            log.exception("worker_not_started")  # each job tries again, and says what failed
+            log.exception("model_not_loaded")  # each job tries again, and says what failed
 
     async def _draw(self, jobs: Sequence[Job], tickets: dict[int, Ticket]) -> None:
         """Draw the jobs together; the tickets of those that come to an end are taken out."""
@@ -185,8 +185,7 @@ class Dispatcher:
 
     async def _ticket(self, job: Job) -> Ticket:
         guild = await self._store.settings.guild(job.place.guild_id)
-        checkpoint = self._checkpoints.get(job.request.model)
-        key = batch_key(job.request, checkpoint) if checkpoint else job.request.model
+        key = repr(job.request.alike())
         num_images = job.request.num_candidates
         places = padded(num_images, self.max_images.get(job.request.model, 1))
         return Ticket(

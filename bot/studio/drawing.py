@@ -16,7 +16,14 @@ from generation.work.errors import GenerationError, WorkerCrashed
 from generation.work.jobs import Image, Job, JobState
 from generation.work.orders import Order
 from generation.work.prices import learned_s, price_key
-from generation.work.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
+from generation.work.results import (
+    ImagesDone,
+    OrderCancelled,
+    OrderFailed,
+    OrderLost,
+    Remarked,
+    StepDone,
+)
 from storage.errors import StorageError, TransitionRefused
 from storage.jobs import NewImage
 from storage.steps import Outcome
@@ -78,14 +85,17 @@ async def draw(
                 yield Ended(failed)
     if not orders:
         return
+    drawn: dict[int, ImagesDone] = {}
     try:
         async for event in supervisor.render(list(orders.values())):
             if isinstance(event, StepDone):
                 yield event
+            elif isinstance(event, ImagesDone):
+                drawn[event.job_id] = event  # recorded with what is said of its words
             else:
                 job = running.pop(event.job_id)
                 max_images = supervisor.max_images_by_model.get(job.request.model, 1)
-                yield await _close(store, job, event, max_images)
+                yield await _close(store, job, drawn.get(job.id), event, max_images)
     except GenerationError as error:
         for job in running.values():
             yield Ended(await _abandon(store, job, error))
@@ -139,14 +149,20 @@ async def interrupted(store: Store, job: Job) -> Job:
 
 
 async def _close(
-    store: Store, job: Job, event: ImagesDone | OrderFailed | OrderCancelled, max_images: int
+    store: Store,
+    job: Job,
+    drawn: ImagesDone | None,
+    event: Remarked | OrderFailed | OrderCancelled | OrderLost,
+    max_images: int,
 ) -> Rendered | Ended:
-    if isinstance(event, ImagesDone):
-        return await _record(store, job, event, max_images)
+    if drawn is not None and isinstance(event, Remarked):
+        return await _record(store, job, drawn, event, max_images)
     return Ended(await _end(store, job, event))
 
 
-async def _record(store: Store, job: Job, done: ImagesDone, max_images: int) -> Rendered | Ended:
+async def _record(
+    store: Store, job: Job, done: ImagesDone, remarked: Remarked, max_images: int
+) -> Rendered | Ended:
     try:
         written = await store.files.write_all(
             [image.png for image in done.images], owner=job.member_id, now=now()
@@ -171,7 +187,7 @@ async def _record(store: Store, job: Job, done: ImagesDone, max_images: int) -> 
         elapsed_s=done.elapsed_s,
         now=now(),
         # Drawn again, a job brings its notes along.
-        notes=tuple(dict.fromkeys([*job.notes, *remarks(job.request.model, done.remarks)])),
+        notes=tuple(dict.fromkeys([*job.notes, *remarks(job.request.model, remarked.remarks)])),
     )
     if job.state is not JobState.RENDERED:
         return Ended(job)
@@ -187,10 +203,11 @@ async def _learn_price(store: Store, job: Job, elapsed_s: float, max_images: int
     await store.costs.save(key, price_s)
 
 
-async def _end(store: Store, job: Job, event: OrderFailed | OrderCancelled) -> Job:
-    if isinstance(event, OrderCancelled):
-        state, reason = JobState.CANCELLED, job.reason
-    else:
+async def _end(
+    store: Store, job: Job, event: Remarked | OrderFailed | OrderCancelled | OrderLost
+) -> Job:
+    state, reason = JobState.CANCELLED, job.reason
+    if isinstance(event, OrderFailed):
         state, reason = JobState.FAILED, event.message
         log.warning("drawing_failed", extra={"job_id": job.id, "kind": event.kind})
     return await store.jobs.move(

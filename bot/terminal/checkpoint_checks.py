@@ -123,6 +123,7 @@ async def _draw_one(settings: Settings, checkpoint: Checkpoint) -> ImagesDone | 
     prompt = parse("a red apple --q .25")
     request = resolve(prompt, checkpoint=checkpoint, seed=1, num_images=1).request
     async with open_worker(settings, checkpoint) as supervisor:
+        await supervisor.load(checkpoint.name)  # says more of what is wrong than a drawing does
         async for event in supervisor.render([Order(1, request)]):
             if isinstance(event, ImagesDone | OrderFailed):
                 return event

@@ -237,8 +237,11 @@ async def _draw_all(
             while job.state is JobState.QUEUED:  # again if its worker died
                 async for event in draw(store, supervisor, [job], worker=f"terminal-{os.getpid()}"):
                     match event:
-                        case StepDone(step=step):
-                            progress.update(bar, completed=done + step, description="drawing")
+                        case StepDone(step=step, num_inference_steps=of):
+                            drawn_steps = job.request.num_inference_steps * step / of
+                            progress.update(
+                                bar, completed=done + drawn_steps, description="drawing"
+                            )
                         case Rendered(job, images):
                             job = await _show(store, job)
                             _say(job.notes, said)

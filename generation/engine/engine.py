@@ -1,26 +1,99 @@
-"""Requests in, images and progress out: one engine per device.
+"""Orders in, pictures and progress out: the loop of one device.
 
-An engine holds loaded checkpoints, each as a `Technique`, and knows nothing about processes or
-pipes. Everything that needs torch is imported when a checkpoint needs it, so that the technique
-without a model starts at once.
+A technique owns state and pixels; the loop is here. An order is admitted at any time and begins at
+the next turn, beside those that are being drawn: its pictures are slots, and slots that are alike
+take their steps together. When an order's slots are done its pixels leave the device and go
+through the finishing chain on another thread, while the next steps are taken.
+
+    admit ──> waiting ──> begun ──> stepped, turn by turn ──> pixels ──> finishing ──> told
+                 ^          │
+                 └──────────┘  alone, if a step that it shared went wrong
+
+An engine knows nothing about processes or pipes. Everything that needs torch is imported when a
+checkpoint needs it, so that the technique without a model starts at once.
 """
 
+import contextlib
 import dataclasses
+import logging
 import time
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import traceback
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self, TypeVar
 
-from generation.techniques.protocol import IsCancelled, Report, Technique
+from generation.engine import finishing
+from generation.engine.finishing import Picture
+from generation.engine.residents import AnyTechnique, Place, Residents
+from generation.techniques.protocol import Slot
 from generation.work.checkpoints import Checkpoint
-from generation.work.errors import GenerationError, InvalidRequest, OutOfMemory, UnknownCheckpoint
-from generation.work.orders import Order, batch_key
-from generation.work.requests.imagine import Imagine
-from generation.work.results import ImagesDone, StepDone, WorkerEvent, failed
+from generation.work.errors import DrawingFailed, GenerationError, InvalidRequest, OutOfMemory
+from generation.work.orders import Order
+from generation.work.remarks import Remark
+from generation.work.results import (
+    EngineFingerprint,
+    ImagesDone,
+    OrderCancelled,
+    OrderFailed,
+    Remarked,
+    StepDone,
+    WorkerEvent,
+    failed,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Report = Callable[[WorkerEvent], None]
+AroundLoad = Callable[[str], contextlib.AbstractContextManager[None]]
+
+PREVIEW_FROM_S = 1.0  # seconds a step must take before previews are worth their decoding
+PREVIEW_EVERY_S = 2.0  # messages are not edited more often anyway
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Drawing:
+    """An order on its way.
+
+    Args:
+        order: Which.
+        report: Takes what happens to it, from any thread.
+        slots: Its pictures, once it has begun.
+        spent_s: What it is charged so far.
+        failures: How often it ran out of memory.
+        is_alone: Whether it shares no step any more, because one that it shared went wrong.
+        preview_at_s: When its last preview was told, on the monotonic clock.
+        remarks: What its technique says of its words.
+    """
+
+    order: Order
+    report: Report
+    slots: list[Slot] = dataclasses.field(default_factory=list)
+    spent_s: float = 0.0
+    failures: int = 0
+    is_alone: bool = False
+    preview_at_s: float = 0.0
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """The checkpoint that draws it."""
+        return self.order.request.model
+
+    @property
+    def steps_done(self) -> int:
+        """Steps taken, over all of its pictures."""
+        return sum(slot.steps_done for slot in self.slots)
+
+    @property
+    def steps(self) -> int:
+        """Steps in all, over all of its pictures."""
+        return sum(slot.steps for slot in self.slots)
 
 
 class Engine:
-    """Draws with any of its checkpoints and keeps the last used ones loaded.
+    """Draws with any of its checkpoints. One thread calls it; it reports from others too.
 
     Args:
         checkpoints: Name to description of all it may load.
@@ -28,7 +101,12 @@ class Engine:
         dtype: As `generation.techniques.device.choose` takes it.
         threads: CPU cores to use; 0 for all.
         previews: Whether slow steps come with a preview.
-        keep: How many checkpoints stay loaded.
+        memory_bytes: What loaded checkpoints may take together; None for what the device gives.
+        around_load: Entered with a checkpoint's name while it is loaded.
+
+    Attributes:
+        is_broken: Whether the device failed in a way that only a new process heals. What was
+            drawn then has no end; what is being finished still gets one.
     """
 
     def __init__(
@@ -39,137 +117,302 @@ class Engine:
         dtype: str = "auto",
         threads: int = 0,
         previews: bool = False,
-        keep: int = 1,
+        memory_bytes: int | None = None,
+        around_load: AroundLoad = lambda name: contextlib.nullcontext(),
     ) -> None:
-        self._checkpoints = dict(checkpoints)
-        self._device, self._dtype, self._threads = device, dtype, threads
+        self._residents = Residents(checkpoints, Place(device, dtype, threads, memory_bytes))
         self._previews = previews
-        self._keep = keep
-        self._loaded: OrderedDict[str, Technique] = OrderedDict()
+        self._around_load = around_load
+        self._waiting: deque[Drawing] = deque()
+        self._active: list[Drawing] = []
+        # Two, so that words about one order never hold up the pictures of the next.
+        self._finishing = ThreadPoolExecutor(1, thread_name_prefix="finishing")
+        self._remarking = ThreadPoolExecutor(1, thread_name_prefix="remarking")
+        self.is_broken = False
 
-    def is_loaded(self, name: str) -> bool:
-        """Return whether `load` of this checkpoint would return at once."""
-        return name in self._loaded
+    @classmethod
+    def of(cls, technique: AnyTechnique, *, previews: bool = False) -> Self:
+        """Return an engine of a checkpoint that is open already."""
+        engine = cls({technique.checkpoint.name: technique.checkpoint}, previews=previews)
+        engine._residents.adopt(technique)
+        return engine
 
-    def load(self, name: str) -> Technique:
-        """Return the technique of a checkpoint, loading it if it is not.
+    @property
+    def is_idle(self) -> bool:
+        """Whether `turn` would do nothing."""
+        return not (self._waiting or self._active)
 
-        Raises:
-            UnknownCheckpoint: No checkpoint has this name.
-            CheckpointCorrupt: Its files are missing or not the recorded ones.
+    @property
+    def max_images(self) -> dict[str, int]:
+        """How many pictures each loaded checkpoint draws at once, by name."""
+        return self._residents.max_images
+
+    def admit(self, order: Order, report: Report) -> None:
+        """Take an order; it begins at the next turn, if its checkpoint is loaded or none draws.
+
+        Args:
+            order: Which.
+            report: Takes its events from any thread: `StepDone` any number of times, and then
+                either `ImagesDone` and `Remarked`, or `OrderFailed`, or `OrderCancelled`.
         """
-        if name not in self._checkpoints:
-            raise UnknownCheckpoint(f"no checkpoint is called {name!r}")
-        if name not in self._loaded:
-            while len(self._loaded) >= self._keep:
-                self._loaded.popitem(last=False)  # before loading: two may not fit
-            self._loaded[name] = self._open(self._checkpoints[name])
-        self._loaded.move_to_end(name)
-        return self._loaded[name]
+        self._waiting.append(Drawing(order, report))
 
-    def draw(self, orders: Sequence[Order], report: Report, is_cancelled: IsCancelled) -> None:
-        """Draw orders of one `batch_key`; see `Technique.draw`.
+    def cancel(self, order: Order) -> None:
+        """End an order where it stands; one whose pictures are being finished is not stopped."""
+        for line in (self._waiting, self._active):
+            for drawing in [each for each in line if each.order is order]:
+                line.remove(drawing)
+                self._drop(drawing)
+                drawing.report(OrderCancelled(order.job_id))
 
-        Of the pictures that were drawn, those that were asked for are told: see `keep_best`. With
-        them comes what is to be said of their words: see `remark`.
-        What is wrong with one order fails that order alone. When the device runs out of memory,
-        the rest is drawn again in smaller batches, and fails if those do not fit either.
+    def load(self, name: str) -> tuple[EngineFingerprint | None, GenerationError | None]:
+        """Load a checkpoint ahead of its first order; only while nothing is drawn.
 
-        Raises:
-            UnknownCheckpoint: No checkpoint has the orders' name.
-            CheckpointCorrupt: Its files are missing or not the recorded ones.
-            ValueError: The orders may not share a batch.
+        Returns:
+            What its pictures' bits depend on, or why it could not be loaded.
         """
-        technique = self.load(orders[0].request.model)
-        _check_batch(orders, technique.checkpoint)
-        unfinished = {order.job_id: order for order in orders}
+        return self._attempt(lambda: self._technique(name).fingerprint)
 
-        def note(event: WorkerEvent) -> None:
-            if isinstance(event, ImagesDone):
-                request = unfinished[event.job_id].request
-                event = keep_best(event, request, technique.checkpoint)
-                event = remark(event, request, technique)
-            if is_final(event):
-                del unfinished[event.job_id]
-            report(event)
+    def turn(self) -> None:
+        """Begin what waits and take everything that is being drawn one step on.
 
+        Whatever goes wrong with an order ends that order only. When the device runs out of memory,
+        everything is given back and each order is drawn again alone, then in smaller batches, and
+        fails if those do not fit either.
+        """
+        while self._waiting and self._may_begin(self._waiting[0]):
+            self._begin(self._waiting.popleft())
+        for group in self._groups():
+            if all(drawing in self._active for drawing, _ in group):  # no earlier group undid it
+                self._step(group)
+        for drawing in [each for each in self._active if each.steps_done >= each.steps]:
+            if drawing in self._active:
+                self._finish(drawing)
+
+    def settle(self) -> None:
+        """Wait until everything that left the device has been told."""
+        self._finishing.submit(lambda: None).result()
+        self._remarking.submit(lambda: None).result()
+
+    def close(self) -> None:
+        """Finish what is being finished and give the device back."""
+        self._finishing.shutdown()
+        self._remarking.shutdown()
+        self._residents.close()
+
+    def draw(
+        self,
+        orders: Iterable[Order],
+        report: Report,
+        is_cancelled: Callable[[int], bool] = lambda job_id: False,
+    ) -> None:
+        """Draw orders to their ends, for whoever has nothing else to do.
+
+        Args:
+            orders: Any.
+            report: Takes the events.
+            is_cancelled: Asked with each job's number at every turn.
+        """
         for order in orders:
-            try:
-                refuse_unfit(order, technique.checkpoint)
-            except GenerationError as error:
-                note(failed(order.job_id, error))
-        while unfinished:
-            try:
-                technique.draw(list(unfinished.values()), note, is_cancelled)
-            except OutOfMemory as error:
-                if not technique.halve_batch():
-                    for job_id in list(unfinished):
-                        note(failed(job_id, error))
+            self.admit(order, report)
+        while not self.is_idle and not self.is_broken:
+            for drawing in [*self._waiting, *self._active]:
+                if is_cancelled(drawing.order.job_id):
+                    self.cancel(drawing.order)
+            self.turn()
+        self.settle()
 
-    def _open(self, checkpoint: Checkpoint) -> Technique:
-        if checkpoint.family == "pattern":
-            from generation.techniques.pattern import Pattern
+    def _technique(self, name: str) -> AnyTechnique:
+        if name in self._residents:
+            return self._residents.get(name)
+        with self._around_load(name):
+            return self._residents.get(name)
 
-            return Pattern(checkpoint, previews=self._previews)
-        from generation.techniques.diffusion import files
+    def _may_begin(self, drawing: Drawing) -> bool:
+        if not self._active:
+            return True
+        if drawing.is_alone or any(each.is_alone for each in self._active):
+            return False
+        # Loading takes long, and may take the place of what is being drawn.
+        return drawing.model in self._residents
 
-        files.check(checkpoint)  # in milliseconds, before the seconds that the next imports take
-        files.go_offline(self._checkpoints.values())
-        from generation.techniques import device
-        from generation.techniques.diffusion import loading
+    def _begin(self, drawing: Drawing) -> None:
+        started_at_s = time.monotonic()
+        slots, problem = self._attempt(lambda: self._slots_of(drawing))
+        if problem is not None:
+            self._undo([drawing], problem)
+            return
+        drawing.spent_s += time.monotonic() - started_at_s
+        drawing.slots = list(slots or ())
+        self._active.append(drawing)
 
-        choice = device.choose(self._device, self._dtype, self._threads)
-        return loading.load(checkpoint, choice, previews=self._previews)
+    def _slots_of(self, drawing: Drawing) -> Sequence[Slot]:
+        refuse_unfit(drawing.order, self._residents.checkpoint(drawing.model))
+        technique = self._technique(drawing.model)
+        if not self._active:
+            technique.shrink(max(0, drawing.failures - 1))  # once more as usual, then smaller
+        slots: Sequence[Slot] = technique.begin(drawing.order)
+        return slots
+
+    def _groups(self) -> list[list[tuple[Drawing, Slot]]]:
+        """Return the slots that take a step together, those of the oldest order first."""
+        groups: dict[Hashable, list[tuple[Drawing, Slot]]] = {}
+        for drawing in self._active:
+            room = self._residents.get(drawing.model).max_images
+            for slot in drawing.slots:
+                group = groups.setdefault((drawing.model, slot.alike), [])
+                if slot.steps_done < slot.steps and len(group) < room:
+                    group.append((drawing, slot))
+        return [group for group in groups.values() if group]
+
+    def _step(self, group: Sequence[tuple[Drawing, Slot]]) -> None:
+        drawings = list(dict.fromkeys(drawing for drawing, _ in group))
+        technique = self._residents.get(drawings[0].model)
+        started_at_s = time.monotonic()
+        _, problem = self._attempt(lambda: technique.step([slot for _, slot in group]))
+        step_s = time.monotonic() - started_at_s
+        for drawing, _ in group:
+            drawing.spent_s += step_s / len(group)
+        if problem is not None:
+            self._undo(drawings, problem)
+            return
+        for drawing in drawings:
+            preview = self._preview(technique, drawing) if step_s > PREVIEW_FROM_S else None
+            step = StepDone(drawing.order.job_id, drawing.steps_done, drawing.steps, preview)
+            drawing.report(step)
+
+    def _preview(self, technique: AnyTechnique, drawing: Drawing) -> bytes | None:
+        """Return the first picture so far, unless there was one a moment ago."""
+        now_s, slot = time.monotonic(), drawing.slots[0]
+        is_due = now_s - drawing.preview_at_s >= PREVIEW_EVERY_S
+        if not (self._previews and is_due and slot.steps_done < slot.steps):
+            return None
+        drawing.preview_at_s = now_s
+        try:
+            image = technique.preview(slot)
+        except (RuntimeError, ValueError, AttributeError, GenerationError) as error:
+            log.warning("engine.no_preview", extra={"error": type(error).__name__})
+            return None  # a picture is not lost for want of a preview
+        return None if image is None else finishing.encode_preview(image)
+
+    def _finish(self, drawing: Drawing) -> None:
+        technique = self._residents.get(drawing.model)
+        started_at_s = time.monotonic()
+        drawn, problem = self._attempt(
+            lambda: (technique.pixels(drawing.slots), technique.remarks(drawing.order.request))
+        )
+        if drawn is None:
+            self._undo([drawing], problem)
+            return
+        drawing.spent_s += time.monotonic() - started_at_s
+        self._active.remove(drawing)
+        images, drawing.remarks = drawn
+        request = drawing.order.request
+        pictures = [
+            Picture(request.seed_of(slot.index), image)
+            for slot, image in zip(drawing.slots, images, strict=True)
+        ]
+        drawing.slots = []
+        checkpoint, fingerprint = technique.checkpoint, technique.fingerprint
+        self._finishing.submit(self._send, drawing, pictures, checkpoint, fingerprint)
+
+    def _send(
+        self,
+        drawing: Drawing,
+        pictures: Sequence[Picture],
+        checkpoint: Checkpoint,
+        fingerprint: EngineFingerprint,
+    ) -> None:
+        """Make files of an order's pictures and tell them; then have its words looked at."""
+        order, started_at_s = drawing.order, time.monotonic()
+        images, problem = self._attempt(
+            lambda: finishing.finish(pictures, order.request, checkpoint), is_on_device=False
+        )
+        if images is None:
+            drawing.report(told(order.job_id, problem))
+            return
+        spent_s = drawing.spent_s + time.monotonic() - started_at_s
+        drawing.report(ImagesDone(order.job_id, images, fingerprint, spent_s))
+        self._remarking.submit(self._remark, drawing, checkpoint)
+
+    def _remark(self, drawing: Drawing, checkpoint: Checkpoint) -> None:
+        order = drawing.order
+        said, _ = self._attempt(
+            lambda: finishing.remarked(order.request, checkpoint), is_on_device=False
+        )
+        drawing.report(Remarked(order.job_id, (*drawing.remarks, *(said or ()))))
+
+    def _attempt(
+        self, work: Callable[[], T], *, is_on_device: bool = True
+    ) -> tuple[T | None, GenerationError | None]:
+        """Return what the work returns, or else its error: without frames, which hold tensors."""
+        try:
+            return work(), None
+        except GenerationError as error:
+            problem = error
+        except Exception as error:  # noqa: BLE001 -- the worker's border: an order's error is its own
+            log_failure("engine.failed", error)
+            self.is_broken = self.is_broken or (is_on_device and self._residents.is_on_gpu)
+            problem = DrawingFailed(type(error).__name__)
+        problem.__traceback__ = problem.__cause__ = problem.__context__ = None
+        return None, problem
+
+    def _undo(self, drawings: Sequence[Drawing], problem: GenerationError | None) -> None:
+        """End the drawing that went wrong, or have each of several begin again on its own."""
+        if isinstance(problem, OutOfMemory):
+            for drawing in drawings:
+                drawing.failures += 1
+                if self._is_too_large(drawing):
+                    self._end(drawing, problem)
+            again = [each for each in drawings if not self._is_too_large(each)]
+            self._begin_again(list(dict.fromkeys([*again, *self._active])))
+            self._residents.close()
+        elif len(drawings) == 1:
+            self._end(drawings[0], problem)
+        elif not self.is_broken:
+            self._begin_again(drawings)
+
+    def _is_too_large(self, drawing: Drawing) -> bool:
+        """Return whether there is no smaller batch left to try."""
+        if drawing.failures < 2:
+            return False
+        is_loaded = drawing.model in self._residents
+        return not (is_loaded and self._residents.get(drawing.model).shrink(drawing.failures - 1))
+
+    def _end(self, drawing: Drawing, problem: GenerationError | None) -> None:
+        self._leave(drawing)
+        drawing.report(told(drawing.order.job_id, problem))
+
+    def _begin_again(self, drawings: Sequence[Drawing]) -> None:
+        for drawing in reversed(drawings):
+            self._leave(drawing)
+            drawing.is_alone = True
+            self._waiting.appendleft(drawing)
+
+    def _leave(self, drawing: Drawing) -> None:
+        if drawing in self._active:
+            self._active.remove(drawing)
+        self._drop(drawing)
+
+    def _drop(self, drawing: Drawing) -> None:
+        if drawing.slots and drawing.model in self._residents:
+            self._residents.get(drawing.model).drop(drawing.slots)
+        drawing.slots = []
 
 
-def _check_batch(orders: Sequence[Order], checkpoint: Checkpoint) -> None:
-    if len({batch_key(order.request, checkpoint) for order in orders}) != 1:
-        raise ValueError("these orders may not share a batch")
-    if len({order.job_id for order in orders}) != len(orders):
-        raise ValueError("a job can only be drawn once in a batch")
+def told(job_id: int, problem: GenerationError | None) -> OrderFailed:
+    """Return the end of a job that cannot be drawn; what only the operator should read is logged."""
+    error = problem or DrawingFailed("nothing was drawn")
+    if error.for_people:
+        fields = {"job_id": job_id, "kind": type(error).__name__, "detail": str(error)}
+        log.error("engine.order_failed", extra=fields)
+    return failed(job_id, error)
 
 
-def is_final(event: WorkerEvent) -> bool:
-    """Return whether this is the last event of its job."""
-    return not isinstance(event, StepDone)
-
-
-def keep_best(done: ImagesDone, request: Imagine, checkpoint: Checkpoint) -> ImagesDone:
-    """Return the job with as many pictures as it asked for.
-
-    Of spare pictures, those that the checkpoint's scorer finds nearest to the words and the look
-    are kept, the nearest first, and the time that this took is charged as well. Without spare
-    ones nothing changes.
-
-    Raises:
-        CheckpointCorrupt: The scorer is missing or not the recorded one.
-    """
-    if not request.num_spare:
-        return done
-    from generation.judging.scorer.choosing import open_scorer, ranked
-    from generation.language import reading, text_encoder
-
-    started_at_s = time.monotonic()
-    scorer = open_scorer(Path(checkpoint.scorer))
-    captions = reading.captions(checkpoint, request, [text_encoder.reader()])
-    best = ranked(scorer, captions, [image.png for image in done.images])[: request.num_images]
-    kept = [dataclasses.replace(done.images[number], index=i) for i, number in enumerate(best)]
-    elapsed_s = done.elapsed_s + time.monotonic() - started_at_s
-    return dataclasses.replace(done, images=tuple(kept), elapsed_s=elapsed_s)
-
-
-def remark(done: ImagesDone, request: Imagine, technique: Technique) -> ImagesDone:
-    """Return the job with what is to be said of its words.
-
-    The pictures are drawn by then and do not depend on it.
-    """
-    checkpoint = technique.checkpoint
-    said = technique.remarks(request)
-    if checkpoint.vocabulary and checkpoint.text_encoder:
-        from generation.language.remarking import remarks_on
-
-        said = (*said, *remarks_on(checkpoint, request.prompts))
-    return dataclasses.replace(done, remarks=said)
+def log_failure(event: str, error: Exception) -> None:
+    """Log where an error came from, but not its message: libraries quote their input there."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error(event, extra={"error": type(error).__name__, "frames": frames})
 
 
 def refuse_unfit(order: Order, checkpoint: Checkpoint) -> None:

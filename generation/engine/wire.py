@@ -8,14 +8,13 @@ whatever pieces the pipe delivers, so a cancelled read loses nothing. Standard l
 """
 
 import dataclasses
-import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from generation.engine.typed import has_types
 from generation.work import remarks
 from generation.work.checkpoints import Checkpoint
-from generation.work.errors import InvalidRequest
 from generation.work.orders import Order, WorkerReady
 from generation.work.requests.reading import from_json, to_json
 from generation.work.results import (
@@ -24,12 +23,16 @@ from generation.work.results import (
     ImagesDone,
     OrderCancelled,
     OrderFailed,
+    OrderLost,
+    Remarked,
     StepDone,
     WorkerEvent,
 )
 
+VERSION = 2  # both sides come from one folder, but an update may replace it under a running bot
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_BLOB_BYTES = 64 * 2**20  # a 4096 px square of noise is 48 MiB
+MAX_FRAME_BYTES = 8 * MAX_BLOB_BYTES  # of eight pictures, the most that one job has
 MAX_BLOBS = 256
 LENGTH_BYTES = 4
 
@@ -43,7 +46,8 @@ class Setup:
     """The first message to a worker: what it may draw with, and where.
 
     Args:
-        checkpoints: All it may load; it loads the first before it says that it is ready.
+        version: `VERSION` of whoever sends it.
+        checkpoints: All it may load.
         device: As `generation.techniques.device.choose` takes it.
         dtype: As `generation.techniques.device.choose` takes it.
         threads: CPU cores to use; 0 for all.
@@ -52,6 +56,7 @@ class Setup:
             rather than the bot, so that the bot's event loop needs no clock for it.
     """
 
+    version: int
     checkpoints: tuple[Checkpoint, ...]
     device: str
     dtype: str
@@ -61,19 +66,25 @@ class Setup:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Draw:
-    """Draw these orders together; `batch` comes back with every event."""
+class Load:
+    """Load this checkpoint ahead of its first order; answered by `Loaded` or `LoadFailed`."""
 
-    batch: int
-    orders: tuple[Order, ...]
+    model: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Admit:
+    """Draw this order; `ticket` is new each time and comes back with every event."""
+
+    ticket: int
+    order: Order
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cancel:
-    """Stop this job of this batch at its next step."""
+    """Stop the order of this ticket at its next step."""
 
-    batch: int
-    job_id: int
+    ticket: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,27 +97,66 @@ class StartFailed:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loading:
-    """The worker loads another checkpoint for this batch first, which may take a while."""
+    """A sign of life, told now and then while a checkpoint is fetched or loaded.
 
-    batch: int
+    Args:
+        model: Which.
+        elapsed_s: Since when.
+        done_bytes: What of its files has been fetched; 0 where nothing is.
+        total_bytes: How much that is in all; 0 where it is not known.
+    """
+
+    model: str
+    elapsed_s: float
+    done_bytes: int = 0
+    total_bytes: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Resident:
+    """What is loaded now: name to how many pictures are drawn at once. Told when it changes."""
+
+    max_images: Mapping[str, int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Loaded:
-    """The checkpoint for this batch is loaded; from here on it draws."""
+    """The checkpoint of a `Load` is loaded, with what its pictures' bits depend on."""
 
-    batch: int
+    model: str
+    fingerprint: EngineFingerprint
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LoadFailed:
+    """The checkpoint of a `Load` cannot be; `kind` as in `StartFailed`."""
+
+    model: str
+    kind: str
+    message: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Happened:
-    """Something happened to a job of this batch."""
+    """Something happened to the order of this ticket."""
 
-    batch: int
+    ticket: int
     event: WorkerEvent
 
 
-Message = Setup | Draw | Cancel | WorkerReady | StartFailed | Loading | Loaded | Happened
+Message = (
+    Setup
+    | Load
+    | Admit
+    | Cancel
+    | WorkerReady
+    | StartFailed
+    | Loading
+    | Resident
+    | Loaded
+    | LoadFailed
+    | Happened
+)
 Frame = tuple[dict[str, Any], Sequence[bytes]]
 
 
@@ -117,9 +167,10 @@ def encode(message: Message) -> bytes:
         WireError: It is larger than a frame may be.
     """
     fields, blobs = _to_frame(message)
-    if len(blobs) > MAX_BLOBS or any(len(blob) > MAX_BLOB_BYTES for blob in blobs):
+    lengths = [len(blob) for blob in blobs]
+    if not _may_carry(lengths):
         raise WireError(f"{type(message).__name__} carries too much")
-    header = {**fields, "blobs": [len(blob) for blob in blobs]}
+    header = {**fields, "blobs": lengths}
     text = json.dumps(header, separators=(",", ":")).encode()
     if len(text) > MAX_HEADER_BYTES:
         raise WireError(f"header of {type(message).__name__} has {len(text)} bytes")
@@ -163,30 +214,32 @@ class Decoder:
             start += length
         del self._buffer[:start]
         self._header, self._needed = None, LENGTH_BYTES
+        kind = header.get("type")
         try:
-            return _from_frame(header, blobs)
-        except (
-            InvalidRequest,
-            KeyError,
-            TypeError,
-            ValueError,
-            IndexError,
-            AttributeError,
-        ) as error:
-            raise WireError(f"{header.get('type')!r} is not a message") from error
+            message = _from_frame(header, blobs)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise WireError(f"{kind!r} is not a message") from error
+        if not has_types(message, type(message)):
+            raise WireError(f"{kind!r} has a field of another type")
+        return message
 
 
 def _parse_header(text: bytes) -> dict[str, Any]:
     try:
         header: dict[str, Any] = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WireError("a header is not JSON") from error
     lengths = header.get("blobs") if isinstance(header, dict) else None
-    if not isinstance(lengths, list) or len(lengths) > MAX_BLOBS:
+    if not isinstance(lengths, list) or not all(type(each) is int for each in lengths):
         raise WireError("a header announces no list of blobs")
-    if not all(type(length) is int and 0 <= length <= MAX_BLOB_BYTES for length in lengths):
-        raise WireError("a blob is too large")
+    if not _may_carry(lengths):
+        raise WireError("a header announces too much")
     return header
+
+
+def _may_carry(lengths: Sequence[int]) -> bool:
+    is_each_right = all(0 <= length <= MAX_BLOB_BYTES for length in lengths)
+    return is_each_right and len(lengths) <= MAX_BLOBS and sum(lengths) <= MAX_FRAME_BYTES
 
 
 def _to_frame(message: Message) -> Frame:
@@ -196,21 +249,17 @@ def _to_frame(message: Message) -> Frame:
             rest = {name: getattr(message, name) for name in _SETUP_FIELDS}
             listed = [_checkpoint_to_json(checkpoint) for checkpoint in message.checkpoints]
             return {**fields, **rest, "checkpoints": listed}, ()
-        case Draw(batch, orders):
-            listed = [
-                {"job_id": order.job_id, "request": to_json(order.request)} for order in orders
-            ]
-            counts = [len(order.blobs) for order in orders]
-            return {**fields, "batch": batch, "orders": listed, "counts": counts}, [
-                blob for order in orders for blob in order.blobs
-            ]
-        case WorkerReady(device, dtype, fingerprint, max_images):
-            rest = {"device": device, "dtype": dtype, "max_images": max_images}
-            return {**fields, **rest, "fingerprint": dict(fingerprint.fields)}, ()
-        case Happened(batch, event):
+        case Admit(ticket, order):
+            rest = {"job_id": order.job_id, "request": to_json(order.request)}
+            return {**fields, "ticket": ticket, **rest}, order.blobs
+        case Loaded(model, fingerprint):
+            return {**fields, "model": model, "fingerprint": dict(fingerprint.fields)}, ()
+        case Happened(ticket, event):
             event_fields, blobs = _event_to_frame(event)
-            return {**fields, "batch": batch, "event": event_fields}, blobs
-        case Cancel() | StartFailed() | Loading() | Loaded():
+            return {**fields, "ticket": ticket, "event": event_fields}, blobs
+        case Resident(max_images):
+            return {**fields, "max_images": dict(max_images)}, ()
+        case Load() | Cancel() | WorkerReady() | StartFailed() | Loading() | LoadFailed():
             return {**fields, **dataclasses.asdict(message)}, ()
 
 
@@ -219,30 +268,15 @@ def _from_frame(fields: dict[str, Any], blobs: Sequence[bytes]) -> Message:
         case "Setup":
             listed = fields.pop("checkpoints")
             return Setup(checkpoints=tuple(map(_checkpoint_from_json, listed)), **fields)
-        case "Draw":
-            rest = iter(blobs)
-            orders = tuple(
-                Order(
-                    order["job_id"],
-                    from_json(order["request"]),
-                    tuple(itertools.islice(rest, count)),
-                )
-                for order, count in zip(fields["orders"], fields["counts"], strict=True)
-            )
-            return Draw(fields["batch"], orders)
-        case "WorkerReady":
-            fingerprint = EngineFingerprint(fields.pop("fingerprint"))
-            return WorkerReady(fingerprint=fingerprint, **fields)
-        case "Happened":
-            return Happened(fields["batch"], _event_from_frame(fields["event"], blobs))
-        case "Cancel":
-            return Cancel(**fields)
-        case "StartFailed":
-            return StartFailed(**fields)
-        case "Loading":
-            return Loading(**fields)
+        case "Admit":
+            request = from_json(fields["request"])
+            return Admit(fields["ticket"], Order(fields["job_id"], request, tuple(blobs)))
         case "Loaded":
-            return Loaded(**fields)
+            return Loaded(fields["model"], EngineFingerprint(fields["fingerprint"]))
+        case "Happened":
+            return Happened(fields["ticket"], _event_from_frame(fields["event"], blobs))
+        case str(name) if name in _PLAIN:
+            return _PLAIN[name](**fields)
         case name:
             raise WireError(f"unknown type of message: {name!r}")
 
@@ -253,17 +287,16 @@ def _event_to_frame(event: WorkerEvent) -> Frame:
         case StepDone(_, step, num_inference_steps, preview):
             fields |= {"step": step, "num_inference_steps": num_inference_steps}
             return fields, () if preview is None else (preview,)
-        case ImagesDone(_, images, fingerprint, elapsed_s, said):
+        case ImagesDone(_, images, fingerprint, elapsed_s):
             fields |= {"fingerprint": dict(fingerprint.fields), "elapsed_s": elapsed_s}
-            fields["remarks"] = list(map(remarks.to_json, said))
             fields["images"] = [
                 {name: getattr(image, name) for name in _IMAGE_FIELDS} for image in images
             ]
             return fields, [image.png for image in images]
-        case OrderFailed(_, kind, reason):
-            return {**fields, "kind": kind, "message": reason}, ()
-        case OrderCancelled():
-            return fields, ()
+        case Remarked(_, said):
+            return {**fields, "remarks": list(map(remarks.to_json, said))}, ()
+        case OrderFailed() | OrderCancelled() | OrderLost():
+            return {**fields, **dataclasses.asdict(event)}, ()
 
 
 def _event_from_frame(fields: Mapping[str, Any], blobs: Sequence[bytes]) -> WorkerEvent:
@@ -278,12 +311,15 @@ def _event_from_frame(fields: Mapping[str, Any], blobs: Sequence[bytes]) -> Work
                 for image, png in zip(fields["images"], blobs, strict=True)
             )
             fingerprint = EngineFingerprint(fields["fingerprint"])
-            said = tuple(map(remarks.from_json, fields["remarks"]))
-            return ImagesDone(job_id, images, fingerprint, fields["elapsed_s"], said)
+            return ImagesDone(job_id, images, fingerprint, fields["elapsed_s"])
+        case "Remarked":
+            return Remarked(job_id, tuple(map(remarks.from_json, fields["remarks"])))
         case "OrderFailed":
             return OrderFailed(job_id, fields["kind"], fields["message"])
         case "OrderCancelled":
             return OrderCancelled(job_id)
+        case "OrderLost":
+            return OrderLost(job_id, fields["reason"])
         case name:
             raise WireError(f"unknown type of event: {name!r}")
 
@@ -305,5 +341,9 @@ def _checkpoint_from_json(fields: Mapping[str, Any]) -> Checkpoint:
 
 
 _CHECKPOINT_FIELDS = dataclasses.fields(Checkpoint)
-_SETUP_FIELDS = ("device", "dtype", "threads", "previews", "delay_s")
-_IMAGE_FIELDS = ("index", "seed", "width", "height")
+_SETUP_FIELDS = ("version", "device", "dtype", "threads", "previews", "delay_s")
+_IMAGE_FIELDS = ("index", "seed", "width", "height", "pixel_sha256")
+_PLAIN: Mapping[str, Callable[..., Message]] = {
+    kind.__name__: kind
+    for kind in (Load, Cancel, WorkerReady, StartFailed, Loading, Resident, LoadFailed)
+}

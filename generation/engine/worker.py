@@ -2,9 +2,10 @@
 
 Started by `generation.engine.supervisor` and by nobody else. It ends when its stdin closes or when the
 process that started it dies, however that died. While it draws, a thread goes on reading, so that
-a job can be cancelled at its next step.
+an order can join or be cancelled at the next step.
 """
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -14,70 +15,163 @@ import signal
 import sys
 import threading
 import time
-import traceback
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO
 
 from generation.engine import wire
-from generation.engine.engine import Engine, is_final
-from generation.work.errors import DrawingFailed, GenerationError
-from generation.work.orders import WorkerReady
-from generation.work.results import WorkerEvent, failed
+from generation.engine.engine import Engine, log_failure
+from generation.work.errors import DrawingFailed, GenerationError, WorkerCrashed
+from generation.work.orders import Order, WorkerReady
+from generation.work.results import ImagesDone, StepDone, WorkerEvent
 
 log = logging.getLogger("generation.engine.worker")
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 READ_BYTES = 2**16
+SIGN_OF_LIFE_S = 2.0
+BROKEN_DEVICE = 3  # exit status
 
 
 class Inbox:
-    """What the bot sent: read by a thread, taken by the drawing loop."""
+    """What the bot sent: read by a thread, taken by the drawing loop between its steps."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._messages: queue.SimpleQueue[wire.Message] = queue.SimpleQueue()
-        self._cancelled: set[tuple[int, int]] = set()  # batch and job
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
     def take(self) -> wire.Message:
-        """Return the next message that is not a cancellation; wait for one."""
+        """Return the next message; wait for one."""
         return self._messages.get()
 
-    def is_cancelled(self, batch: int, job_id: int) -> bool:
-        """Return whether this job of this batch was cancelled."""
-        return (batch, job_id) in self._cancelled
+    def take_what_is_there(self) -> Iterator[wire.Message]:
+        """Yield the messages that have come, without waiting."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                yield self._messages.get_nowait()
 
     def _read(self) -> None:
         decoder = wire.Decoder()
         try:
             while piece := os.read(self._stream.fileno(), READ_BYTES):
                 for message in decoder.feed(piece):
-                    self._sort(message)
+                    self._messages.put(message)
         except wire.WireError as error:
-            _log_failure("worker.pipe_broken", error)
+            log_failure("worker.pipe_broken", error)
             os._exit(2)
         # The bot is gone or wants us gone; whatever is being drawn is nobody's any more.
         os._exit(0)
 
-    def _sort(self, message: wire.Message) -> None:
-        if isinstance(message, wire.Cancel):
-            self._cancelled.add((message.batch, message.job_id))
-        else:
-            self._messages.put(message)
-
 
 class Outbox:
-    """Writes messages to the bot."""
+    """Writes messages to the bot, from any thread."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._lock = threading.Lock()
 
     def send(self, message: wire.Message) -> None:
         """Write one message; end the process if nobody reads any more."""
+        frame = wire.encode(message)
         try:
-            self._stream.write(wire.encode(message))
-            self._stream.flush()
+            with self._lock:
+                self._stream.write(frame)
+                self._stream.flush()
         except BrokenPipeError:
             os._exit(0)
+
+
+class Server:
+    """An engine at the ends of a pipe.
+
+    Args:
+        setup: What it may draw with.
+        inbox: What the bot sends.
+        outbox: What it is told.
+    """
+
+    def __init__(self, setup: wire.Setup, inbox: Inbox, outbox: Outbox) -> None:
+        self._inbox, self._outbox = inbox, outbox
+        self._orders: dict[int, Order] = {}
+        self._resident: dict[str, int] = {}
+        self._wanted: deque[str] = deque()  # to be loaded when there is nothing to draw
+        self._engine = Engine(
+            {checkpoint.name: checkpoint for checkpoint in setup.checkpoints},
+            device=setup.device,
+            dtype=setup.dtype,
+            threads=setup.threads,
+            previews=setup.previews,
+            around_load=self._signs_of_life,
+        )
+
+    def serve(self) -> int:
+        """Draw until the device breaks; return the exit status. The inbox ends the process."""
+        while not self._engine.is_broken:
+            if self._engine.is_idle and not self._wanted:
+                self._heed(self._inbox.take())
+            for message in self._inbox.take_what_is_there():
+                self._heed(message)
+            if self._engine.is_idle and self._wanted:
+                self._load(self._wanted.popleft())
+            self._engine.turn()
+            self._tell_resident()
+        self._engine.settle()
+        log.error("worker.device_broken")
+        return BROKEN_DEVICE
+
+    def _heed(self, message: wire.Message) -> None:
+        match message:
+            case wire.Admit(ticket, order):
+                self._orders[ticket] = order
+                self._engine.admit(order, partial(self._report, ticket))
+            case wire.Cancel(ticket):
+                if ticket in self._orders:
+                    self._engine.cancel(self._orders[ticket])
+            case wire.Load(model):
+                self._wanted.append(model)
+            case _:
+                raise wire.WireError(f"{type(message).__name__} came when an order was due")
+
+    def _report(self, ticket: int, event: WorkerEvent) -> None:
+        if not isinstance(event, StepDone | ImagesDone):
+            self._orders.pop(ticket, None)
+        self._outbox.send(wire.Happened(ticket, event))
+
+    def _load(self, model: str) -> None:
+        fingerprint, problem = self._engine.load(model)
+        self._tell_resident()
+        if fingerprint is not None:
+            log.info("worker.loaded", extra={"checkpoint": model})
+            self._outbox.send(wire.Loaded(model, fingerprint))
+        else:
+            error = problem or DrawingFailed("it was not loaded")
+            self._outbox.send(wire.LoadFailed(model, type(error).__name__, str(error)))
+
+    def _tell_resident(self) -> None:
+        if (now := self._engine.max_images) != self._resident:
+            self._resident = now
+            self._outbox.send(wire.Resident(now))
+
+    @contextlib.contextmanager
+    def _signs_of_life(self, model: str) -> Iterator[None]:
+        """Tell now and then that a checkpoint is being loaded."""
+        is_over, started_at_s = threading.Event(), time.monotonic()
+
+        def tell() -> None:
+            while True:
+                self._outbox.send(wire.Loading(model, time.monotonic() - started_at_s))
+                if is_over.wait(SIGN_OF_LIFE_S):
+                    return
+
+        teller = threading.Thread(target=tell, name="signs-of-life", daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            teller.join()
 
 
 def serve(inbox: Inbox, outbox: Outbox) -> int:
@@ -87,74 +181,28 @@ def serve(inbox: Inbox, outbox: Outbox) -> int:
         raise wire.WireError("the first message must be Setup")
     time.sleep(setup.delay_s)
     try:
-        engine = Engine(
-            {checkpoint.name: checkpoint for checkpoint in setup.checkpoints},
-            device=setup.device,
-            dtype=setup.dtype,
-            threads=setup.threads,
-            previews=setup.previews,
-        )
-        outbox.send(_ready(engine, setup.checkpoints[0].name))
-    except Exception as error:  # noqa: BLE001 -- the worker's border: told to the bot
-        _log_failure("worker.start_failed", error)
-        outbox.send(wire.StartFailed(_kind(error), str(error)))
-        return 1
-    while True:
-        draw = inbox.take()
-        if not isinstance(draw, wire.Draw):
-            raise wire.WireError(f"{type(draw).__name__} came when an order was due")
-        _draw(engine, draw, inbox, outbox)
-
-
-def _ready(engine: Engine, name: str) -> WorkerReady:
-    technique = engine.load(name)
-    fields = technique.fingerprint.fields
-    log.info("worker.ready", extra={"checkpoint": name})
-    return WorkerReady(
-        device=fields.get("device", "cpu"),
-        dtype=fields.get("dtype", "uint8"),
-        fingerprint=technique.fingerprint,
-        max_images=technique.max_images,
-    )
-
-
-def _draw(engine: Engine, draw: wire.Draw, inbox: Inbox, outbox: Outbox) -> None:
-    """Draw one batch; whatever goes wrong ends its jobs and not the worker."""
-    jobs = [order.job_id for order in draw.orders]
-    unfinished = set(jobs)
-
-    def report(event: WorkerEvent) -> None:
-        if is_final(event):
-            unfinished.discard(event.job_id)
-        outbox.send(wire.Happened(draw.batch, event))
-
-    name = draw.orders[0].request.model
-    log.debug("worker.batch_started", extra={"jobs": jobs, "checkpoint": name})
-    try:
-        if not engine.is_loaded(name):
-            outbox.send(wire.Loading(draw.batch))
-            engine.load(name)
-            outbox.send(wire.Loaded(draw.batch))
-        engine.draw(draw.orders, report, lambda job_id: inbox.is_cancelled(draw.batch, job_id))
+        check_setup(setup)
     except GenerationError as error:
-        for job_id in sorted(unfinished):
-            report(failed(job_id, error))
-    except Exception as error:  # noqa: BLE001 -- the worker's border: told to the bot
-        _log_failure("worker.batch_failed", error)
-        for job_id in sorted(unfinished):
-            report(failed(job_id, DrawingFailed(f"{type(error).__name__}: {error}")))
-    log.debug("worker.batch_ended", extra={"jobs": jobs})
+        outbox.send(wire.StartFailed(type(error).__name__, str(error)))
+        return 1
+    outbox.send(WorkerReady(wire.VERSION))
+    log.info("worker.ready")
+    return Server(setup, inbox, outbox).serve()
 
 
-def _kind(error: Exception) -> str:
-    known = isinstance(error, GenerationError)
-    return type(error).__name__ if known else DrawingFailed.__name__
+def check_setup(setup: wire.Setup) -> None:
+    """Refuse what no order could be drawn with.
 
+    Raises:
+        WorkerCrashed: The bot is of another version.
+        InvalidRequest: The device that was asked for is not there.
+    """
+    if setup.version != wire.VERSION:
+        raise WorkerCrashed("the bot was updated while it ran; start it again")
+    if setup.device in {"cuda", "mps"}:  # to look takes seconds, and a CPU is always there
+        from generation.techniques import device
 
-def _log_failure(event: str, error: Exception) -> None:
-    """Log where an error came from, but not its message: libraries quote their input there."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    log.error(event, extra={"error": type(error).__name__, "frames": frames})
+        device.choose(setup.device, setup.dtype, setup.threads)
 
 
 class JsonLines(logging.Formatter):
@@ -194,4 +242,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    logging.shutdown()
+    os._exit(status)  # at once: the threads of a broken device may never end

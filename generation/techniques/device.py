@@ -6,12 +6,16 @@ when the machine is busy. Pictures then depend on the intra-op threads of a lane
 fingerprint), never on which lane they were drawn in. Importing this does not load torch.
 """
 
+import contextlib
 import dataclasses
+import gc
 import os
 import platform
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from generation.work.errors import InvalidRequest
+from generation.work.errors import InvalidRequest, OutOfMemory
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -154,3 +158,48 @@ def physical_cores() -> int:
         except OSError:
             cores.add(str(cpu))
     return max(1, len(cores))
+
+
+@contextlib.contextmanager
+def out_of_memory_told() -> Iterator[None]:
+    """Tell torch's lack of memory in our own words."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory("the device has no room for pictures of this size") from error
+
+
+def memory_bytes(device: str) -> int:
+    """Return what loaded checkpoints may take together: the rest is for drawing and for others."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_properties(0).total_memory * 4 // 5
+    pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return pages * page_bytes // 2
+
+
+def memory_bytes_of(modules: Iterable[object]) -> int:
+    """Return what the weights of those that are torch modules take; one held twice counts once."""
+    import torch
+
+    tensors = {
+        tensor.data_ptr(): tensor.nbytes
+        for module in modules
+        if isinstance(module, torch.nn.Module)
+        for tensor in (*module.parameters(), *module.buffers())
+    }
+    return sum(tensors.values())
+
+
+def free_memory() -> None:
+    """Give back what nothing refers to any more; call it where no exception is being handled.
+
+    An exception's frames hold tensors. Does not load torch.
+    """
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -5,8 +5,8 @@ It keeps every promise of a real technique (steps, cancelling, previews, the sam
 uses only operations that IEEE 754 defines exactly, so its pictures are the same on every machine.
 """
 
+import dataclasses
 import hashlib
-import io
 import math
 import time
 from collections.abc import Sequence
@@ -20,18 +20,32 @@ from generation.techniques import protocol
 from generation.work.checkpoints import Checkpoint
 from generation.work.orders import Order
 from generation.work.remarks import Remark
-from generation.work.requests.imagine import Imagine
-from generation.work.results import (
-    DrawnImage,
-    EngineFingerprint,
-    ImagesDone,
-    OrderCancelled,
-    StepDone,
-)
+from generation.work.requests.imagine import Alike, Imagine
+from generation.work.results import EngineFingerprint
 
 Picture = npt.NDArray[np.float64]
 MAX_IMAGES_AT_ONCE = 8
 LIGHTS = 6
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class PatternSlot:
+    """One picture that is counted from step to step, and painted at the end."""
+
+    order: Order
+    index: int
+    start: Picture | None
+    steps_done: int = 0
+
+    @property
+    def alike(self) -> Alike:
+        """What it shares with others that step beside it."""
+        return self.order.request.alike()
+
+    @property
+    def steps(self) -> int:
+        """As many as were asked for."""
+        return self.order.request.num_inference_steps
 
 
 class Pattern:
@@ -39,17 +53,17 @@ class Pattern:
 
     Args:
         checkpoint: Its `source` is empty, or `pattern:0.05` to spend that many seconds a step.
-        previews: Whether steps of over a second come with a preview.
 
     Raises:
         ValueError: The source is neither.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, previews: bool = False) -> None:
+    max_images = MAX_IMAGES_AT_ONCE
+    memory_bytes = 0
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
-        self.max_images = MAX_IMAGES_AT_ONCE
         self._step_delay_s = step_delay_s(checkpoint.source)
-        self._previews = previews
 
     @property
     def fingerprint(self) -> EngineFingerprint:
@@ -63,58 +77,52 @@ class Pattern:
             }
         )
 
-    def draw(
-        self, orders: Sequence[Order], report: protocol.Report, is_cancelled: protocol.IsCancelled
-    ) -> None:
-        """Draw the orders step by step; see `protocol.Technique`."""
-        started_at_s = time.monotonic()
-        active = list(orders)
-        total = max(order.request.num_inference_steps for order in orders)
-        for step in range(1, total + 1):
-            if self._step_delay_s:
-                time.sleep(self._step_delay_s)
-            for order in [order for order in active if is_cancelled(order.job_id)]:
-                active.remove(order)
-                report(OrderCancelled(order.job_id))
-            if not active:
-                return
-            for order in active:
-                report(StepDone(order.job_id, step, total, self._preview(order, step / total)))
-        share_s = (time.monotonic() - started_at_s) / len(orders)
-        for order in active:
-            encoding_at_s = time.monotonic()
-            count = order.request.num_candidates
-            images = tuple(self._draw_image(order, index) for index in range(count))
-            elapsed_s = share_s + time.monotonic() - encoding_at_s
-            report(ImagesDone(order.job_id, images, self.fingerprint, elapsed_s))
+    def begin(self, order: Order) -> list[PatternSlot]:
+        """Return one slot for each picture of an order; see `protocol.Technique`."""
+        opened = protocol.open_start(order)
+        start = None if opened is None else np.asarray(opened, dtype=np.float64) / 255
+        return [PatternSlot(order, index, start) for index in range(order.request.num_candidates)]
 
-    def halve_batch(self) -> bool:
-        """Return False: nothing to gain."""
-        return False
+    def step(self, slots: Sequence[PatternSlot]) -> None:
+        """Take a step, which takes as long as the source says."""
+        if self._step_delay_s:
+            time.sleep(self._step_delay_s)
+        for slot in slots:
+            slot.steps_done += 1
+
+    def pixels(self, slots: Sequence[PatternSlot]) -> list[Image.Image]:
+        """Return the pictures."""
+        return [to_image(self._paint(slot)) for slot in slots]
+
+    def preview(self, slot: PatternSlot) -> Image.Image:
+        """Return the picture as it comes out of a grey fog."""
+        return to_image(0.5 + (self._paint(slot) - 0.5) * slot.steps_done / slot.steps)
 
     def remarks(self, request: Imagine) -> tuple[Remark, ...]:
         """Return nothing: every word counts."""
         return ()
 
-    def _draw_image(self, order: Order, index: int) -> DrawnImage:
-        request = order.request
-        picture = self._paint(order, index)
-        pixels = np.rint(picture * 255).astype(np.uint8)
-        png = protocol.encode_png(Image.fromarray(pixels))
-        return DrawnImage(index, request.seed_of(index), request.width, request.height, png)
+    def drop(self, slots: Sequence[PatternSlot]) -> None:
+        """Do nothing: nothing is held."""
 
-    def _paint(self, order: Order, index: int) -> Picture:
-        picture = paint(order.request, order.request.seed_of(index), self.checkpoint)
-        if order.start_png is not None:
-            start = _start_from(order.start_png, order.request)
-            picture = start + (picture - start) * order.request.strength
-        return picture
+    def shrink(self, times: int) -> bool:
+        """Return whether that is the usual size: there is nothing to gain."""
+        return times == 0
 
-    def _preview(self, order: Order, done: float) -> bytes | None:
-        if not self._previews or self._step_delay_s < protocol.PREVIEW_FROM_S or done >= 1:
-            return None
-        faded = 0.5 + (self._paint(order, 0) - 0.5) * done
-        return protocol.encode_preview(Image.fromarray(np.rint(faded * 255).astype(np.uint8)))
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
+
+    def _paint(self, slot: PatternSlot) -> Picture:
+        request = slot.order.request
+        picture = paint(request, request.seed_of(slot.index), self.checkpoint)
+        if slot.start is None:
+            return picture
+        return slot.start + (picture - slot.start) * request.strength
+
+
+def to_image(picture: Picture) -> Image.Image:
+    """Return a picture from 0 to 1 as RGB of 8 bits."""
+    return Image.fromarray(np.rint(picture * 255).astype(np.uint8))
 
 
 def step_delay_s(source: str) -> float:
@@ -162,9 +170,3 @@ def _chance(*words: str) -> np.random.Generator:
 
 def _lerp(start: Picture, end: Picture, share: Picture) -> Picture:
     return start + (end - start) * share
-
-
-def _start_from(png: bytes, request: Imagine) -> Picture:
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
-        fitted = protocol.fit(image.convert("RGB"), request.width, request.height)
-    return np.asarray(fitted, dtype=np.float64) / 255

@@ -3,32 +3,68 @@
 import functools
 import importlib.metadata
 import io
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Hashable, Sequence
+from typing import Protocol, TypeVar
 
 from PIL import Image, ImageOps
 
 from generation.work.checkpoints import Checkpoint
+from generation.work.errors import InvalidRequest
 from generation.work.orders import Order
 from generation.work.remarks import Remark
 from generation.work.requests.imagine import Imagine
-from generation.work.results import EngineFingerprint, WorkerEvent
-
-Report = Callable[[WorkerEvent], None]
-IsCancelled = Callable[[int], bool]
-
-PREVIEW_FROM_S = 1.0  # seconds a step must take before previews are worth their encoding
-PREVIEW_SIDE_PX = 256
+from generation.work.results import EngineFingerprint
 
 
-class Technique(Protocol):
-    """A loaded checkpoint that can draw."""
+class Slot(Protocol):
+    """One picture on its way; only its technique looks inside."""
+
+    @property
+    def order(self) -> Order:
+        """The order it belongs to."""
+        ...
+
+    @property
+    def index(self) -> int:
+        """Its place among the order's candidates, from 0."""
+        ...
+
+    @property
+    def alike(self) -> Hashable:
+        """What slots must share to take a step together."""
+        ...
+
+    @property
+    def steps_done(self) -> int:
+        """Steps taken, 0 to `steps`."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Steps in all, at least 1; when they are done its pixels can be had."""
+        ...
+
+
+S = TypeVar("S", bound=Slot)
+
+
+class Technique(Protocol[S]):
+    """A loaded checkpoint that can draw: it owns state and pixels, the engine owns the loop.
+
+    Only one thread calls it. A picture never depends on the slots that take a step beside it, nor
+    on when those joined or left.
+    """
 
     checkpoint: Checkpoint
 
     @property
+    def memory_bytes(self) -> int:
+        """What it holds on its device until it is closed."""
+        ...
+
+    @property
     def max_images(self) -> int:
-        """Pictures that are drawn at once; more in a batch gain nothing."""
+        """Slots that take a step at once; more beside them gain nothing."""
         ...
 
     @property
@@ -36,29 +72,72 @@ class Technique(Protocol):
         """Everything outside the request that its pictures' bits depend on."""
         ...
 
-    def draw(self, orders: Sequence[Order], report: Report, is_cancelled: IsCancelled) -> None:
-        """Draw orders of one `batch_key` together, whoever they belong to.
-
-        What an order looks like never depends on the others. Every order ends with exactly one of
-        `ImagesDone` with all `num_candidates` pictures, `OrderFailed` and `OrderCancelled`.
-
-        Args:
-            orders: At least one, fit for this checkpoint (see `refuse_unfit`).
-            report: Takes each event as it happens.
-            is_cancelled: Asked with the job's number at every step boundary.
+    def begin(self, order: Order) -> Sequence[S]:
+        """Return one slot for each of the order's `num_candidates`.
 
         Raises:
-            OutOfMemory: The device has no room; the orders without an end may be drawn again.
+            GenerationError: This order cannot be drawn.
+            OutOfMemory: The device has no room for it.
         """
         ...
 
-    def halve_batch(self) -> bool:
-        """Draw fewer pictures at once from now on; return whether that was possible."""
+    def step(self, slots: Sequence[S]) -> None:
+        """Take slots that are alike and not done one step on.
+
+        Args:
+            slots: At least one, at most `max_images`.
+
+        Raises:
+            OutOfMemory: The device has no room; the slots are worth nothing any more.
+        """
+        ...
+
+    def pixels(self, slots: Sequence[S]) -> Sequence[Image.Image]:
+        """Return the RGB pictures of slots that are done; they are not used again.
+
+        Raises:
+            OutOfMemory: The device has no room.
+        """
+        ...
+
+    def preview(self, slot: S) -> Image.Image | None:
+        """Return the picture so far, or None where there is nothing to see."""
         ...
 
     def remarks(self, request: Imagine) -> tuple[Remark, ...]:
         """Return what is to be said of how its words were read."""
         ...
+
+    def drop(self, slots: Sequence[S]) -> None:
+        """Let go of slots that will take no further step."""
+        ...
+
+    def shrink(self, times: int) -> bool:
+        """Halve the usual size of a batch so often from now on; return whether that can be.
+
+        Called while there are no slots. 0 is the usual size and always possible.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give everything back, now; nothing else is called afterwards."""
+        ...
+
+
+def open_start(order: Order) -> Image.Image | None:
+    """Return the picture that an order draws on from, fitted to its size; None without one.
+
+    Raises:
+        InvalidRequest: It is damaged.
+    """
+    request, png = order.request, order.start_png
+    if png is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            return fit(image.convert("RGB"), request.width, request.height)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InvalidRequest("image", "damaged", "a whole PNG file") from error
 
 
 def fit(image: Image.Image, width: int, height: int) -> Image.Image:
@@ -66,22 +145,6 @@ def fit(image: Image.Image, width: int, height: int) -> Image.Image:
     if image.size == (width, height):
         return image
     return ImageOps.fit(image, (width, height), method=Image.Resampling.LANCZOS)
-
-
-def encode_png(image: Image.Image) -> bytes:
-    """Return the PNG file of an RGB picture: fixed settings and nothing but the pixels."""
-    file = io.BytesIO()
-    image.save(file, format="PNG", compress_level=6)
-    return file.getvalue()
-
-
-def encode_preview(image: Image.Image) -> bytes:
-    """Return a PNG of at most `PREVIEW_SIDE_PX` a side, made fast rather than small."""
-    small = image.copy()
-    small.thumbnail((PREVIEW_SIDE_PX, PREVIEW_SIDE_PX), Image.Resampling.BILINEAR)
-    file = io.BytesIO()
-    small.save(file, format="PNG", compress_level=1)
-    return file.getvalue()
 
 
 @functools.cache

@@ -11,9 +11,18 @@ GenerationError
 └── WorkerCrashed         the worker process died; its jobs may be started again
 """
 
+from typing import ClassVar
+
 
 class GenerationError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of everything this package raises on purpose.
+
+    Attributes:
+        for_people: What a member is told, where the message is for the operator: it may quote
+            paths and libraries. Empty where the message is for everybody.
+    """
+
+    for_people: ClassVar[str] = ""
 
 
 class InvalidRequest(GenerationError):
@@ -47,13 +56,19 @@ class UnknownCheckpoint(GenerationError):
 class CheckpointCorrupt(GenerationError):
     """A weight file is missing or differs from its recorded SHA-256."""
 
+    for_people = "The model could not be loaded. The operator can see why in the log."
+
 
 class DrawingFailed(GenerationError):
     """One job could not be drawn."""
 
+    for_people = "The model could not draw this. The operator can see why in the log."
+
 
 class OutOfMemory(DrawingFailed):
     """The device had no room for this job."""
+
+    for_people = "The device has no room for pictures of this size; a smaller one may fit."
 
 
 class WorkerCrashed(GenerationError):

@@ -2,10 +2,8 @@
 
 import dataclasses
 
-from generation.work.checkpoints import Checkpoint
 from generation.work.inputs import Role
 from generation.work.requests.imagine import Imagine
-from generation.work.results import EngineFingerprint
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,29 +30,10 @@ class Order:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """A worker holds its first checkpoint and can draw.
+    """A worker runs and takes orders; it needs no checkpoint for that.
 
     Args:
-        device: `cpu`, `cuda` or `mps`.
-        dtype: Of the weights, as torch spells it without `torch.`; `uint8` without a model.
-        fingerprint: Of the first checkpoint's engine; each picture carries its own.
-        max_images: Pictures that are drawn at once; more in a batch gain nothing.
+        version: Of the messages that it understands.
     """
 
-    device: str
-    dtype: str
-    fingerprint: EngineFingerprint
-    max_images: int
-
-
-def batch_key(request: Imagine, checkpoint: Checkpoint) -> str:
-    """Return the key that jobs must share to be drawn in one batch.
-
-    Same checkpoint, size and steps, guidance or none, an image to start from or none: what makes
-    the tensors of a batch alike and its jobs end together. Prompts, seeds, styles, strengths and
-    the amount of guidance may differ.
-    """
-    guided = "guided" if request.guidance_scale > 1 else "unguided"
-    start = "image" if request.start else "noise"
-    size = f"{request.width}x{request.height}"
-    return f"{checkpoint.name}/{size}/{request.num_inference_steps}/{guided}/{start}"
+    version: int

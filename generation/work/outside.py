@@ -41,3 +41,30 @@ def killed_after(
         yield was_killed
     finally:
         timer.cancel()
+
+
+async def at_most(awaitable: Awaitable[Any], timeout_s: float) -> Any:
+    """Wait at most so many real seconds.
+
+    Raises:
+        TimeoutError: They passed.
+    """
+    loop = asyncio.get_running_loop()
+    expired = loop.create_future()
+
+    def expire() -> None:
+        if not expired.done():
+            expired.set_result(None)
+
+    timer = threading.Timer(timeout_s, lambda: loop.call_soon_threadsafe(expire))
+    timer.daemon = True
+    waiting = asyncio.ensure_future(awaitable)
+    timer.start()
+    try:
+        await asyncio.wait({waiting, expired}, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise TimeoutError(f"not within {timeout_s:g} s")
+        return waiting.result()
+    finally:
+        timer.cancel()
+        waiting.cancel()

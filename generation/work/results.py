@@ -54,6 +54,10 @@ class DrawnImage:
         width: In pixels.
         height: In pixels.
         png: The encoded file.
+        pixel_sha256: SHA-256 of the pixels before anything was written into them or around them,
+            64 hex digits: over the mode in ASCII (`RGB`), width and height as 4 bytes each, most
+            significant first, and the rows from top to bottom. Encoders, and marks, may change;
+            this says whether the same was drawn.
     """
 
     index: int
@@ -61,6 +65,7 @@ class DrawnImage:
     width: int
     height: int
     png: bytes
+    pixel_sha256: str = ""
 
     @property
     def sha256(self) -> str:
@@ -70,12 +75,12 @@ class DrawnImage:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StepDone:
-    """One denoising step of one job is done.
+    """A job is some denoising steps further.
 
     Args:
         job_id: Whose.
-        step: Steps done, 1 to `num_inference_steps`.
-        num_inference_steps: Steps in all.
+        step: Steps done, 1 to `num_inference_steps`, counted over all of its pictures.
+        num_inference_steps: Steps in all, counted alike.
         preview: A small PNG of the first image so far, or None.
     """
 
@@ -87,26 +92,43 @@ class StepDone:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImagesDone:
-    """A job is drawn.
+    """A job is drawn. `Remarked` follows.
 
     Args:
         job_id: Whose.
         images: In order of their index.
         fingerprint: The engine that drew them.
-        elapsed_s: Device seconds the job is charged for (its share of a shared batch).
-        remarks: What is to be said of its words.
+        elapsed_s: Seconds the job is charged for: its share of each step, and its finishing.
     """
 
     job_id: int
     images: tuple[DrawnImage, ...]
     fingerprint: EngineFingerprint
     elapsed_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Remarked:
+    """What is to be said of a drawn job, after its pictures; there may be nothing.
+
+    Args:
+        job_id: Whose.
+        remarks: About its words.
+    """
+
+    job_id: int
     remarks: tuple[Remark, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OrderFailed:
-    """A job could not be drawn; `kind` is a class name from `generation.work.errors`."""
+    """A job could not be drawn.
+
+    Args:
+        job_id: Whose.
+        kind: A class name from `generation.work.errors`.
+        message: One sentence for people; what only the operator should read is in the log.
+    """
 
     job_id: int
     kind: str
@@ -120,9 +142,17 @@ class OrderCancelled:
     job_id: int
 
 
-WorkerEvent = StepDone | ImagesDone | OrderFailed | OrderCancelled
+@dataclasses.dataclass(frozen=True, slots=True)
+class OrderLost:
+    """A job's worker died or hung while it held the job, which may be given again."""
+
+    job_id: int
+    reason: str
+
+
+WorkerEvent = StepDone | ImagesDone | Remarked | OrderFailed | OrderCancelled | OrderLost
 
 
 def failed(job_id: int, error: GenerationError) -> OrderFailed:
-    """Return the event that ends a job with `error`."""
-    return OrderFailed(job_id, type(error).__name__, str(error))
+    """Return the event that ends a job with `error`, told in words for people."""
+    return OrderFailed(job_id, type(error).__name__, error.for_people or str(error))

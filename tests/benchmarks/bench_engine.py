@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from generation.engine.engine import Engine
 from generation.engine.supervisor import Supervisor
 from generation.techniques import device
-from generation.techniques.protocol import Technique
 from generation.work.checkpoints import EMBEDDED, PATTERN, Checkpoint, read_checkpoint
 from generation.work.orders import Order
 from generation.work.requests.imagine import Imagine, WeightedPrompt
@@ -98,11 +98,12 @@ def _bare_at_once(technique: Any, request: Imagine) -> Work:
 def _engine_rows(checkpoint: Checkpoint) -> list[Row]:
     from generation.techniques.diffusion import loading
 
-    technique: Technique = loading.load(checkpoint, device.choose("cpu"), previews=False)
+    technique = loading.load(checkpoint, device.choose("cpu"))
+    engine = Engine.of(technique)
     request = request_of(checkpoint, IMAGES)
 
     def ours() -> None:
-        technique.draw([Order(1, request)], lambda event: None, lambda job_id: False)
+        engine.draw([Order(1, request)], lambda event: None)
 
     bare, at_once = _bare_in_lanes(technique, request), _bare_at_once(technique, request)
     for work in (bare, ours):
@@ -127,7 +128,7 @@ async def _first_image_s(checkpoint: Checkpoint) -> float:
         events = [e async for e in supervisor.render([Order(1, request_of(checkpoint, 1))])]
     finally:
         await supervisor.stop()
-    if not isinstance(events[-1], ImagesDone):
+    if not isinstance(events[-2], ImagesDone):
         raise RuntimeError(f"nothing was drawn: {events[-1]}")
     return time.perf_counter() - started_s
 
@@ -144,7 +145,7 @@ async def _pattern_rows() -> list[Row]:
             started_s = time.perf_counter()
             events = [event async for event in supervisor.render([order])]
             durations_s.append(time.perf_counter() - started_s)
-            drawn_s.append(events[-1].elapsed_s)  # type: ignore[union-attr]
+            drawn_s.append(events[-2].elapsed_s)  # type: ignore[union-attr]
     finally:
         await supervisor.stop()
     overhead_ms = statistics.median(durations_s) - statistics.median(drawn_s)

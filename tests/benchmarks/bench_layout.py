@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
+from generation.engine.engine import Engine
 from generation.learning.assessment.timing import matrix_rate, operations_of
 from generation.techniques import device
 from generation.techniques.diffusion import loading
-from generation.techniques.protocol import Technique
 from generation.work.checkpoints import EMBEDDED, read_checkpoint
 from generation.work.orders import Order
 from generation.work.requests.imagine import Imagine
@@ -31,10 +31,11 @@ Row = tuple[str, float, str]
 def run() -> Iterator[Row]:
     """Yield rows of name, value and unit."""
     checkpoint, choice = read_checkpoint(EMBEDDED), device.choose("cpu")
-    technique: Technique = loading.load(checkpoint, choice, previews=False)
+    technique = loading.load(checkpoint, choice)
+    engine = Engine.of(technique)
     request = request_of(checkpoint, IMAGES)
     drawn_s = _seconds(
-        lambda: technique.draw([Order(1, request)], lambda event: None, lambda job_id: False),
+        lambda: engine.draw([Order(1, request)], lambda event: None),
         1,
         choice.threads_per_lane,
         1,

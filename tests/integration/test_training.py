@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoPipelineForImage2Image, StableDiffusionPipeline
 from PIL import Image
 
+from generation.engine.engine import Engine
 from generation.learning.recipes.work import Work
 from generation.learning.training import checkpoint, conditions, diffusion, distill
 from generation.learning.training.diffusion import DiffusionSummary
@@ -116,7 +117,7 @@ def test_engine_draws_with_a_student_of_one_step(work: Work, trained: DiffusionS
     )
     summary = distill.train(work, recipe, silent)
     described = checkpoints.read_checkpoint(summary.out)
-    technique = loading.load(described, choose("cpu", "float32", 1), previews=False)
+    technique = loading.load(described, choose("cpu", "float32", 1))
     request = Imagine(
         prompts=(WeightedPrompt("a red circle"),),
         model=described.name,
@@ -129,7 +130,7 @@ def test_engine_draws_with_a_student_of_one_step(work: Work, trained: DiffusionS
         guidance_scale=described.guidance_scale,
     )
     reports: list[object] = []
-    technique.draw([Order(job_id=1, request=request)], reports.append, lambda job_id: False)
+    Engine.of(technique).draw([Order(job_id=1, request=request)], reports.append)
     (done,) = (report for report in reports if isinstance(report, ImagesDone))
     with Image.open(io.BytesIO(done.images[0].png)) as drawn:
         assert drawn.size == (toy.SIDE_PX, toy.SIDE_PX)

@@ -14,11 +14,25 @@ import time
 import psutil
 import pytest
 
-from generation.engine.supervisor import Order, Supervisor
+from generation.engine import process as processes
+from generation.engine.supervisor import Supervisor
 from generation.work.checkpoints import EMBEDDED, PATTERN, read_checkpoint
-from generation.work.errors import CheckpointCorrupt, GenerationError, WorkerCrashed
+from generation.work.errors import (
+    CheckpointCorrupt,
+    GenerationError,
+    InvalidRequest,
+    WorkerCrashed,
+)
+from generation.work.orders import Order
 from generation.work.requests.imagine import Imagine, WeightedPrompt
-from generation.work.results import ImagesDone, OrderCancelled, OrderFailed, StepDone
+from generation.work.results import (
+    ImagesDone,
+    OrderCancelled,
+    OrderFailed,
+    OrderLost,
+    Remarked,
+    StepDone,
+)
 
 PROMPT = "a very secret fox"
 REQUEST = Imagine(
@@ -57,23 +71,20 @@ async def render(supervisor, *orders):
 
 
 def finished(events):
-    return {event.job_id: event for event in events if not isinstance(event, StepDone)}
+    return {e.job_id: e for e in events if not isinstance(e, StepDone | Remarked)}
 
 
 async def test_a_drawing_reports_its_steps_and_ends_with_pictures():
     async with supervised() as supervisor:
-        ready = await supervisor.start()
+        fingerprint = await supervisor.load("pattern")
         events = await render(
             supervisor, Order(5, REQUEST), Order(6, REQUEST.only_seed(REQUEST.seed_of(1)))
         )
     ends = finished(events)
-    assert [event.step for event in events if event.job_id == 5 and event not in ends.values()] == [
-        1,
-        2,
-        3,
-    ]
+    steps = [event for event in events if isinstance(event, StepDone) and event.job_id == 5]
+    assert [(each.step, each.num_inference_steps) for each in steps] == [(2, 6), (4, 6), (6, 6)]
     assert ends[5].images[1].png == ends[6].images[0].png
-    assert ends[5].fingerprint == ready.fingerprint
+    assert ends[5].fingerprint == fingerprint
     assert supervisor.pid is None
 
 
@@ -105,7 +116,7 @@ async def test_a_worker_killed_while_idle_costs_no_job():
         killed = supervisor.pid
         os.kill(killed, signal.SIGKILL)
         async with asyncio.timeout(5):  # until the event loop has heard of it
-            while supervisor._process.returncode is None:  # noqa: ASYNC110
+            while supervisor.pid is not None:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert isinstance(finished(await render(supervisor, Order(1, REQUEST)))[1], ImagesDone)
         assert supervisor.pid != killed
@@ -142,11 +153,11 @@ async def test_a_cancelled_job_stops_at_the_next_step_and_its_batch_mate_goes_on
         async for event in supervisor.render([Order(1, one), Order(2, mate)]):
             if isinstance(event, StepDone) and event.job_id == 1:
                 steps.append(event.step)
-                if event.step == 2:
-                    await supervisor.cancel(1)
+                if event.step == 4:
+                    supervisor.cancel(1)
             elif not isinstance(event, StepDone):
                 ends[event.job_id] = event
-    assert steps[-1] <= 3
+    assert steps[-1] <= 6
     assert ends[1] == OrderCancelled(1)
     assert isinstance(ends[2], ImagesDone)
 
@@ -154,7 +165,7 @@ async def test_a_cancelled_job_stops_at_the_next_step_and_its_batch_mate_goes_on
 async def test_a_cancel_of_an_ended_job_does_not_stop_its_second_life():
     async with supervised() as supervisor:
         await render(supervisor, Order(1, REQUEST))
-        await supervisor.cancel(1)
+        supervisor.cancel(1)
         assert isinstance(finished(await render(supervisor, Order(1, REQUEST)))[1], ImagesDone)
 
 
@@ -204,10 +215,22 @@ async def test_a_checkpoint_that_cannot_be_loaded_fails_its_job_and_not_the_work
         assert supervisor.pid == pid
 
 
-async def test_a_worker_that_cannot_load_its_first_checkpoint_says_why():
-    async with supervised(checkpoints={"absent": CHECKPOINTS["absent"]}) as supervisor:
+async def test_a_broken_default_checkpoint_stops_only_its_own_orders():
+    broken_first = {"absent": CHECKPOINTS["absent"], "pattern": PATTERN}
+    async with supervised(checkpoints=broken_first) as supervisor:
         with pytest.raises(CheckpointCorrupt, match=r"a\.safetensors"):
+            await supervisor.load("absent")
+        orders = [Order(n, REQUEST) for n in (1, 3)]
+        orders.append(Order(2, dataclasses.replace(REQUEST, model="absent")))
+        ends = finished(await render(supervisor, *orders))
+    assert [type(ends[n]) for n in (1, 2, 3)] == [ImagesDone, OrderFailed, ImagesDone]
+
+
+async def test_a_device_that_is_not_there_is_told_at_the_start_and_counts_as_no_crash():
+    async with supervised(device="mps") as supervisor:
+        with pytest.raises(InvalidRequest, match="device"):
             await supervisor.start()
+        assert supervisor._crashes == 0
 
 
 async def test_an_order_the_checkpoint_cannot_draw_fails_with_its_kind():
@@ -288,9 +311,174 @@ async def test_the_embedded_checkpoint_draws_the_same_files_in_every_process():
             numbered = [Order(job_id, order) for job_id, order in enumerate(orders)]
             events = await render(worker, *numbered)
             drawn.append(finished(events)[len(orders) - 1])
+            if len(orders) == 1:
+                (remarked,) = [event for event in events if isinstance(event, Remarked)]
     assert drawn[0].images[1].png == drawn[1].images[0].png
     assert drawn[0].fingerprint == drawn[1].fingerprint
-    assert [found.word for found in drawn[0].remarks] == ["wugglepump"]
+    assert [each.word for each in remarked.remarks] == ["wugglepump"]
+
+
+async def collected(supervisor, events, until):
+    """Take events from the stream until one satisfies."""
+    taken = []
+    async for event in events:
+        taken.append(event)
+        if until(event):
+            return taken
+    raise AssertionError(f"the stream ended after {taken}")
+
+
+async def test_an_order_joins_what_is_being_drawn_and_is_ready_before_it():
+    async with supervised() as supervisor:
+        events = supervisor.events()
+        long = dataclasses.replace(SLOW, num_images=1, num_inference_steps=20)
+        await supervisor.admit(Order(1, long))
+        await collected(supervisor, events, lambda e: isinstance(e, StepDone) and e.step == 2)
+        await supervisor.admit(Order(2, dataclasses.replace(long, num_inference_steps=3)))
+        taken = await collected(supervisor, events, lambda e: isinstance(e, ImagesDone))
+        assert taken[-1].job_id == 2
+        assert supervisor.drawing == {1}
+        last = max(e.step for e in taken if isinstance(e, StepDone) and e.job_id == 1)
+        assert last < 9  # it went on beside the other, not after it
+        await collected(supervisor, events, lambda e: e.job_id == 1 and isinstance(e, Remarked))
+        assert supervisor.drawing == frozenset()
+
+
+async def test_an_order_cancelled_while_its_worker_still_starts_is_never_drawn():
+    async with supervised() as supervisor:
+        events = supervisor.events()
+        admitting = asyncio.create_task(supervisor.admit(Order(1, SLOW)))
+        await asyncio.sleep(0)
+        supervisor.cancel(1)
+        await admitting
+        assert await anext(events) == OrderCancelled(1)
+
+
+async def test_every_order_of_a_killed_worker_is_told_as_lost_and_may_be_given_again():
+    async with supervised() as supervisor:
+        events = supervisor.events()
+        for job_id in (1, 2):
+            await supervisor.admit(Order(job_id, SLOW))
+        await collected(supervisor, events, lambda e: isinstance(e, StepDone))
+        os.kill(supervisor.pid, signal.SIGKILL)
+        taken = await collected(
+            supervisor, events, lambda e: isinstance(e, OrderLost) and e.job_id == 2
+        )
+        assert [e.job_id for e in taken if isinstance(e, OrderLost)] == [1, 2]
+        await supervisor.admit(Order(1, REQUEST))
+        await collected(supervisor, events, lambda e: isinstance(e, ImagesDone))
+
+
+async def test_the_stream_of_events_ends_when_the_worker_is_stopped():
+    async with supervised() as supervisor:
+        await supervisor.admit(Order(1, SLOW))
+        events = supervisor.events()
+        await anext(events)
+        await supervisor.stop()
+        *_, last = [event async for event in events]
+        assert isinstance(last, OrderLost)
+
+
+SLOW_LOADER = """
+import time
+from generation.techniques.pattern import Pattern
+
+def slow(self, checkpoint, init=Pattern.__init__):
+    time.sleep({load_s})
+    init(self, checkpoint)
+
+Pattern.__init__ = slow
+import generation.engine.worker as worker
+worker.SIGN_OF_LIFE_S = 0.2
+import sys
+sys.exit(worker.main())
+"""
+
+
+@pytest.fixture
+def slow_loader(monkeypatch):
+    """Have workers take so many seconds for every load."""
+
+    def take(load_s):
+        command = (sys.executable, "-c", SLOW_LOADER.format(load_s=load_s))
+        monkeypatch.setattr(processes, "COMMAND", command)
+
+    return take
+
+
+async def test_a_load_may_take_longer_than_any_silence_while_it_tells_signs_of_life(slow_loader):
+    slow_loader(2.5)
+    async with supervised(step_timeout_s=1.0, start_timeout_s=30) as supervisor:
+        assert isinstance(finished(await render(supervisor, Order(1, REQUEST)))[1], ImagesDone)
+
+
+async def test_a_load_that_never_ends_ends_after_its_own_limit(slow_loader):
+    slow_loader(3600)
+    async with supervised(load_timeout_s=1.0, start_timeout_s=30) as supervisor:
+        with pytest.raises(WorkerCrashed, match="nothing"):
+            await render(supervisor, Order(1, REQUEST))
+
+
+UNKILLABLE = """
+import os, sys, time
+if os.fork() == 0:
+    time.sleep(15)  # holds the pipe open, as what a broken driver holds for ever does
+    os._exit(0)
+sys.stdin.buffer.read()
+"""
+
+
+async def test_a_worker_that_does_not_end_when_killed_is_left_behind(monkeypatch):
+    monkeypatch.setattr(processes, "GIVE_UP_S", 0.3)
+    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-c", UNKILLABLE))
+    async with supervised(start_timeout_s=0.5) as supervisor:
+        started_s = time.monotonic()
+        with pytest.raises(WorkerCrashed, match="nothing"):
+            await supervisor.start()
+        assert time.monotonic() - started_s < 10
+        assert supervisor.pid is None
+
+
+async def test_a_worker_sees_the_hubs_token_and_never_the_bots(monkeypatch):
+    for name in ("DISCORD_TOKEN", "ATELIER_DISCORD_TOKEN", "discord_token", "HF_TOKEN"):
+        monkeypatch.setenv(name, f"of {name}")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    async with supervised() as supervisor:
+        await supervisor.start()
+        seen = psutil.Process(supervisor.pid).environ()
+    assert seen["HF_TOKEN"].startswith("of")
+    assert "TOKENIZERS_PARALLELISM" in seen
+    assert not {name for name in seen if name.upper().endswith("DISCORD_TOKEN")}
+
+
+BROKEN_DEVICE = """
+from generation.techniques.pattern import Pattern
+from generation.work.results import EngineFingerprint
+
+def broken(self, slots):
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+Pattern.step = broken
+Pattern.fingerprint = property(lambda self: EngineFingerprint({"device": "cuda"}))
+import generation.engine.worker as worker
+import logging, os
+status = worker.main()
+logging.shutdown()
+os._exit(status)
+"""
+
+
+async def test_a_broken_device_ends_its_process_and_the_next_one_draws(monkeypatch):
+    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-c", BROKEN_DEVICE))
+    async with supervised() as supervisor:
+        (end,) = finished(await render(supervisor, Order(1, REQUEST))).values()
+        assert end.kind == "DrawingFailed"
+        assert "illegal" not in end.message
+        async with asyncio.timeout(10):
+            while supervisor.pid is not None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        monkeypatch.undo()
+        assert isinstance(finished(await render(supervisor, Order(2, REQUEST)))[2], ImagesDone)
 
 
 PARENT = """

@@ -1,11 +1,10 @@
 """Pick the pictures that fit the words best, as the scorer sees them.
 
-Each picture is looked at alone, as its finished file, in float32 on the CPU: what it is worth
-does not depend on the others, on the device that drew it, or on who shared the batch.
+Each picture is looked at alone, in float32 on the CPU: what it is worth does not depend on the
+others, on the device that drew it, or on who shared the batch.
 """
 
 import functools
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,7 +38,9 @@ def open_scorer(folder: Path) -> Scorer:
 
 
 @torch.inference_mode()
-def ranked(scorer: Scorer, captions: Sequence[WeightedPrompt], pngs: Sequence[bytes]) -> list[int]:
+def ranked(
+    scorer: Scorer, captions: Sequence[WeightedPrompt], pictures: Sequence[Image.Image]
+) -> list[int]:
     """Return the numbers of the pictures, the one that fits best first; ties by their order.
 
     A picture fits by the cosine of its embedding and the captions' weighted sum.
@@ -47,16 +48,15 @@ def ranked(scorer: Scorer, captions: Sequence[WeightedPrompt], pngs: Sequence[by
     Args:
         scorer: In evaluation mode, on the CPU.
         captions: The parts of the prompt in the words of its look, with their weights.
-        pngs: Encoded pictures of any size.
+        pictures: In RGB, of any size.
     """
     weights = torch.tensor([part.weight for part in captions])
     wanted = weights @ scorer.embed_texts([part.text for part in captions])
-    fits = [float(scorer.embed_pictures(_pixels(png))[0] @ wanted) for png in pngs]
-    return sorted(range(len(pngs)), key=lambda number: -fits[number])
+    fits = [float(scorer.embed_pictures(_pixels(each))[0] @ wanted) for each in pictures]
+    return sorted(range(len(pictures)), key=lambda number: -fits[number])
 
 
-def _pixels(png: bytes) -> Tensor:
+def _pixels(picture: Image.Image) -> Tensor:
     """Return a picture as float32 (1, 3, height, width) in [-1, 1]."""
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as opened:
-        levels = np.asarray(opened.convert("RGB"), dtype=np.float32)
+    levels = np.asarray(picture, dtype=np.float32)
     return torch.from_numpy(levels).permute(2, 0, 1)[None] / 127.5 - 1

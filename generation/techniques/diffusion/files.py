@@ -72,6 +72,12 @@ def weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:
     return checkpoints.weights_in(hashes)
 
 
+def size_bytes(checkpoint: Checkpoint) -> int:
+    """Return what the weights in a checkpoint's folder take; 0 where that is not known yet."""
+    folder = Path(checkpoint.source)
+    return sum(path.stat().st_size for path in _weights(folder)) if folder.is_dir() else 0
+
+
 def go_offline(all_checkpoints: Iterable[Checkpoint]) -> None:
     """Keep the hub's client off the network if nothing comes from a hub.
 

@@ -27,7 +27,7 @@ _UNLOADABLE = (
 DECODER_CHANNELS_LAST = "contiguous, decoder channels_last"
 
 
-def load(checkpoint: Checkpoint, choice: DeviceChoice, *, previews: bool) -> protocol.Technique:
+def load(checkpoint: Checkpoint, choice: DeviceChoice) -> protocol.Technique[Any]:
     """Return a checkpoint's technique, loaded onto the chosen device.
 
     Raises:
@@ -43,10 +43,10 @@ def load(checkpoint: Checkpoint, choice: DeviceChoice, *, previews: bool) -> pro
         if not isinstance(pipeline, StableDiffusionPipeline):
             kind = type(pipeline).__name__
             raise CheckpointCorrupt(f"{checkpoint.name} is a {kind}: its family is 'pipeline'")
-        return Slots(checkpoint, choice, pipeline, fingerprint, previews=previews)
+        return Slots(checkpoint, choice, pipeline, fingerprint)
     from generation.techniques.diffusion.pipelines import WholePipeline
 
-    return WholePipeline(checkpoint, choice, pipeline, fingerprint, previews=previews)
+    return WholePipeline(checkpoint, choice, pipeline, fingerprint)
 
 
 def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipeline:

@@ -4,10 +4,10 @@ One picture at a time: at the sizes these are made for, a batch wins nothing (1.
 and a picture alone cannot depend on any other.
 """
 
+import copy
 import inspect
-import io
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,21 +15,15 @@ from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
 from PIL import Image
 
 from generation.techniques import protocol
-from generation.techniques.device import DeviceChoice
+from generation.techniques.device import DeviceChoice, memory_bytes_of, out_of_memory_told
+from generation.techniques.diffusion.parked import Park, ParkedSlot
 from generation.techniques.diffusion.readers import TextArguments
 from generation.work.checkpoints import Checkpoint
-from generation.work.errors import InvalidRequest, OutOfMemory
+from generation.work.errors import InvalidRequest
 from generation.work.orders import Order
 from generation.work.remarks import Remark
 from generation.work.requests.imagine import Imagine
-from generation.work.results import (
-    DrawnImage,
-    EngineFingerprint,
-    ImagesDone,
-    OrderCancelled,
-    StepDone,
-    failed,
-)
+from generation.work.results import EngineFingerprint
 
 
 class WholePipeline:
@@ -40,7 +34,6 @@ class WholePipeline:
         choice: Where and how to draw.
         pipeline: Loaded, on its device.
         fingerprint: Of this combination.
-        previews: Whether slow steps come with a preview.
     """
 
     max_images = 1
@@ -51,70 +44,56 @@ class WholePipeline:
         choice: DeviceChoice,
         pipeline: DiffusionPipeline,
         fingerprint: EngineFingerprint,
-        *,
-        previews: bool,
     ) -> None:
         self.checkpoint = checkpoint
+        self.memory_bytes = memory_bytes_of(pipeline.components.values())
         self._choice = choice
         self._pipeline = pipeline
         self._from_image: DiffusionPipeline | None = None
-        self._previews = previews
         self._texts = TextArguments(checkpoint, pipeline)
+        self._living: set[ParkedSlot] = set()
         self.fingerprint = EngineFingerprint({**fingerprint.fields, "micro_batch": "1"})
 
-    def halve_batch(self) -> bool:
-        """Return False: it is one picture at a time already."""
-        return False
+    def shrink(self, times: int) -> bool:
+        """Return whether that is the usual size: it is one picture at a time already."""
+        return times == 0
+
+    def begin(self, order: Order) -> list[ParkedSlot]:
+        """Return one slot for each picture of an order; see `protocol.Technique`."""
+        pipeline = self._pipeline_for(order.request)
+        arguments = self._arguments(order, pipeline)
+        slots = [
+            ParkedSlot(order, index, partial(_drawn, pipeline, arguments, order, index))
+            for index in range(order.request.num_candidates)
+        ]
+        self._living.update(slots)
+        return slots
+
+    def step(self, slots: Sequence[ParkedSlot]) -> None:
+        """Take each slot to the end of its next step."""
+        with out_of_memory_told():
+            for slot in slots:
+                slot.advance()
+
+    def pixels(self, slots: Sequence[ParkedSlot]) -> list[Image.Image]:
+        """Return the pictures, which came with their last steps."""
+        self._living.difference_update(slots)
+        return [slot.image for slot in slots if slot.image is not None]
 
     def remarks(self, request: Imagine) -> tuple[Remark, ...]:
         """Return where its texts are cut."""
         return self._texts.cuts(request)
 
-    def draw(
-        self,
-        orders: Sequence[Order],
-        report: protocol.Report,
-        is_cancelled: protocol.IsCancelled,
-    ) -> None:
-        """Draw the orders one after the other; see `protocol.Technique`."""
-        for order in orders:
-            try:
-                self._draw_order(order, report, is_cancelled)
-            except InvalidRequest as error:
-                report(failed(order.job_id, error))
-            except torch.OutOfMemoryError as error:
-                raise OutOfMemory("the device has no room for a picture of this size") from error
+    def drop(self, slots: Sequence[ParkedSlot]) -> None:
+        """Have the slots' threads leave their pipelines at once."""
+        for slot in slots:
+            slot.leave()
+        self._living.difference_update(slots)
 
-    def _draw_order(
-        self, order: Order, report: protocol.Report, is_cancelled: protocol.IsCancelled
-    ) -> None:
-        started_at_s = time.monotonic()
-        progress = Progress(order, report, is_cancelled, self._preview if self._previews else None)
-        images = []
-        for index in range(order.request.num_candidates):
-            image = self._draw_image(order, index, progress)
-            if progress.is_stopped:
-                report(OrderCancelled(order.job_id))
-                return
-            images.append(image)
-        elapsed_s = time.monotonic() - started_at_s
-        report(ImagesDone(order.job_id, tuple(images), self.fingerprint, elapsed_s))
-
-    def _draw_image(self, order: Order, index: int, progress: "Progress") -> DrawnImage:
-        request = order.request
-        pipeline = self._pipeline_for(request)
-        arguments = self._arguments(order, pipeline)
-        generator = torch.Generator("cpu").manual_seed(request.seed_of(index))
-        progress.begin_image()
-        output = pipeline(
-            **arguments,
-            generator=[generator],
-            callback_on_step_end=progress,
-            output_type="pil",
-        )
-        png = b"" if progress.is_stopped else protocol.encode_png(output.images[0].convert("RGB"))
-        seed = request.seed_of(index)
-        return DrawnImage(index, seed, request.width, request.height, png)
+    def close(self) -> None:
+        """Give the weights back."""
+        self.drop(list(self._living))
+        del self._pipeline, self._from_image
 
     def _pipeline_for(self, request: Imagine) -> DiffusionPipeline:
         if request.start is None:
@@ -140,70 +119,43 @@ class WholePipeline:
             "width": request.width,
             "height": request.height,
         }
-        if order.start_png is not None:
-            with Image.open(io.BytesIO(order.start_png), formats=("PNG",)) as opened:
-                fitted = protocol.fit(opened.convert("RGB"), request.width, request.height)
+        start = protocol.open_start(order)
+        if start is not None:
             # Never less than one step; see `Imagine.start_step`.
             least = min(1.0, (1 + 1e-6) / request.num_inference_steps)
             strength = max(request.strength, least)
-            arguments |= {"image": [fitted], "strength": strength}
+            arguments |= {"image": [start], "strength": strength}
         known = inspect.signature(type(pipeline).__call__).parameters
         if "negative_prompt" in arguments and "negative_prompt" not in known:
             allowed = f"left out: {self.checkpoint.name} takes none"
             raise InvalidRequest("negative_prompt", "…", allowed)
         return {name: value for name, value in arguments.items() if name in known}
 
-    def _preview(self, pipeline: Any, latents: torch.Tensor) -> bytes | None:
+    def preview(self, slot: ParkedSlot) -> Image.Image | None:
         """Return the picture so far; None where latents are packed in a family's own way."""
-        if latents.ndim != 4:
+        latents, pipeline = slot.latents, self._pipeline
+        if latents is None or latents.ndim != 4:
             return None
-        vae = pipeline.vae
+        vae: Any = pipeline.vae
         shift = getattr(vae.config, "shift_factor", None) or 0.0
         with torch.inference_mode():
             scaled = (latents / vae.config.scaling_factor + shift).to(vae.dtype)
             pixels = vae.decode(scaled, return_dict=False)[0].float()
-        image = pipeline.image_processor.postprocess(pixels)[0]
-        return protocol.encode_preview(image)
+        image: Image.Image = pipeline.image_processor.postprocess(pixels)[0]
+        return image
 
 
-class Progress:
-    """Follows one order through its pictures; diffusers calls it at the end of each step.
+def _drawn(
+    pipeline: Any, arguments: dict[str, Any], order: Order, index: int, park: Park
+) -> Image.Image:
+    """Return one picture, drawn by a pipeline that is parked after each step.
 
-    The order's progress is told over all its pictures, which are drawn one after the other.
+    Others may draw meanwhile: pipelines note on themselves what they draw, and schedulers hold
+    state, so both are its own. The weights are everybody's.
     """
-
-    def __init__(
-        self,
-        order: Order,
-        report: protocol.Report,
-        is_cancelled: protocol.IsCancelled,
-        preview: Callable[[Any, torch.Tensor], bytes | None] | None,
-    ) -> None:
-        self.is_stopped = False
-        self._order, self._report, self._is_cancelled = order, report, is_cancelled
-        self._preview = preview
-        steps = order.request.num_inference_steps - order.request.start_step
-        self._total = steps * order.request.num_candidates
-        self._done = 0
-        self._step_at_s = 0.0
-
-    def begin_image(self) -> None:
-        """Start the clock of the first step."""
-        self._step_at_s = time.monotonic()
-
-    def __call__(
-        self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Report a step and stop the pipeline if the job was cancelled."""
-        if self._is_cancelled(self._order.job_id):
-            self.is_stopped = True
-            pipeline._interrupt = True  # how diffusers documents stopping from a callback
-            return {}
-        self._done = min(self._done + 1, self._total)
-        step_s = time.monotonic() - self._step_at_s
-        preview = None
-        if self._preview is not None and step_s > protocol.PREVIEW_FROM_S:
-            preview = self._preview(pipeline, tensors["latents"])
-        self._report(StepDone(self._order.job_id, self._done, self._total, preview))
-        self._step_at_s = time.monotonic()
-        return {}
+    own = copy.copy(pipeline)
+    own.scheduler = copy.deepcopy(pipeline.scheduler)
+    generator = torch.Generator("cpu").manual_seed(order.request.seed_of(index))
+    output = own(**arguments, generator=[generator], callback_on_step_end=park, output_type="pil")
+    image: Image.Image = output.images[0].convert("RGB")
+    return image

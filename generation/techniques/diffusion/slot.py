@@ -1,15 +1,12 @@
 """One picture on its way from noise to pixels, independent of every other."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from generation.work.orders import Order
 from generation.work.requests.imagine import Imagine
-from generation.work.results import DrawnImage
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -39,14 +36,20 @@ class Slot:
     position: int = 0
 
     @property
-    def is_done(self) -> bool:
-        """Whether it has no step left."""
-        return self.position >= len(self.timesteps)
+    def alike(self) -> tuple[object, ...]:
+        """What slots must share to go through the denoiser together."""
+        return (*self.latents.shape, *self.prompt_embeds.shape, self.is_guided)
 
     @property
-    def shape_key(self) -> tuple[object, ...]:
-        """What must be alike to share a forward pass."""
-        return (*self.latents.shape, *self.prompt_embeds.shape, self.is_guided)
+    def steps_done(self) -> int:
+        """Steps taken; a Heun step is two of the scheduler's timesteps."""
+        is_done = self.position >= len(self.timesteps)
+        return self.steps if is_done else self.position // int(self.scheduler.order)
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return -(-len(self.timesteps) // int(self.scheduler.order))
 
     @property
     def is_guided(self) -> bool:
@@ -65,23 +68,3 @@ def timesteps_of(scheduler: Any, request: Imagine, device: torch.device) -> torc
         scheduler.set_begin_index(start)
     timesteps: torch.Tensor = scheduler.timesteps[start:]
     return timesteps
-
-
-def batched(slots: Sequence[Slot], size: int) -> Iterator[Sequence[Slot]]:
-    """Yield the slots in micro-batches: those alike together, at most `size` of them."""
-    groups: dict[tuple[object, ...], list[Slot]] = {}
-    for slot in slots:
-        groups.setdefault(slot.shape_key, []).append(slot)
-    for group in groups.values():
-        for start in range(0, len(group), size):
-            yield group[start : start + size]
-
-
-def by_order(
-    slots: Sequence[Slot], images: Sequence[DrawnImage]
-) -> Iterator[tuple[Order, tuple[DrawnImage, ...]]]:
-    """Yield each order with its pictures; the slots of an order stand together and end together."""
-    pairs = zip(slots, images, strict=True)
-    for _, group in itertools.groupby(pairs, key=lambda pair: pair[0].order.job_id):
-        together = list(group)
-        yield together[0][0].order, tuple(image for _, image in together)

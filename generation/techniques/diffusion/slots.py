@@ -8,8 +8,6 @@ prompt, the schedulers, the autoencoder, the image processor.
 """
 
 import copy
-import io
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -20,22 +18,15 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
 from generation.techniques import protocol
-from generation.techniques.device import DeviceChoice
+from generation.techniques.device import DeviceChoice, memory_bytes_of, out_of_memory_told
 from generation.techniques.diffusion.prompts import PromptEncoder
 from generation.techniques.diffusion.readers import readers_of
-from generation.techniques.diffusion.slot import Slot, batched, by_order, timesteps_of
+from generation.techniques.diffusion.slot import Slot, timesteps_of
 from generation.work.checkpoints import Checkpoint
-from generation.work.errors import OutOfMemory
 from generation.work.orders import Order
 from generation.work.remarks import Remark
 from generation.work.requests.imagine import Imagine
-from generation.work.results import (
-    DrawnImage,
-    EngineFingerprint,
-    ImagesDone,
-    OrderCancelled,
-    StepDone,
-)
+from generation.work.results import EngineFingerprint
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,7 +40,6 @@ class Slots:
         choice: Where and how to draw.
         pipeline: Loaded, on its device.
         fingerprint: Of this combination.
-        previews: Whether slow steps come with a preview.
     """
 
     def __init__(
@@ -58,23 +48,22 @@ class Slots:
         choice: DeviceChoice,
         pipeline: StableDiffusionPipeline,
         fingerprint: EngineFingerprint,
-        *,
-        previews: bool,
     ) -> None:
         self.checkpoint = checkpoint
+        self.memory_bytes = memory_bytes_of(pipeline.components.values())
         self._pipeline = pipeline
         self._device = torch.device(choice.device)
         self._dtype = pipeline.unet.dtype
-        self._micro_batch = choice.micro_batch(checkpoint.width, checkpoint.height)
+        self._usual_micro_batch = choice.micro_batch(checkpoint.width, checkpoint.height)
+        self._micro_batch = self._usual_micro_batch
         self._lanes = choice.lanes
         self._pool = ThreadPoolExecutor(choice.lanes, thread_name_prefix="lane")
         self._fingerprint = fingerprint
-        self._previews = previews
         self._encoder = PromptEncoder(checkpoint, self._encode, readers_of(pipeline)["prompt"])
 
     @property
     def max_images(self) -> int:
-        """Pictures that are drawn at once."""
+        """Slots that take a step at once."""
         return self._micro_batch * self._lanes
 
     @property
@@ -84,66 +73,45 @@ class Slots:
             {**self._fingerprint.fields, "micro_batch": str(self._micro_batch)}
         )
 
-    def halve_batch(self) -> bool:
-        """Draw fewer pictures at once from now on; return whether that was possible."""
-        if self._micro_batch == 1 or self._device.type != "cuda":
+    def shrink(self, times: int) -> bool:
+        """Halve the micro-batch so often, on a GPU: elsewhere memory is not what it is for."""
+        micro_batch = self._usual_micro_batch >> times
+        if times and (micro_batch < 1 or self._device.type != "cuda"):
             return False
-        self._micro_batch //= 2
-        torch.cuda.empty_cache()
+        self._micro_batch = micro_batch
         return True
+
+    def close(self) -> None:
+        """Give the weights back: the encoder holds a method of ours, and so us, and so them."""
+        self._pool.shutdown()
+        del self._encoder, self._pipeline
 
     def remarks(self, request: Imagine) -> tuple[Remark, ...]:
         """Return where its texts are cut."""
         return self._encoder.cuts(request)
 
-    def draw(
-        self,
-        orders: Sequence[Order],
-        report: protocol.Report,
-        is_cancelled: protocol.IsCancelled,
-    ) -> None:
-        """Draw the orders together; see `protocol.Technique`."""
-        try:
-            with torch.inference_mode():
-                self._draw(orders, report, is_cancelled)
-        except torch.OutOfMemoryError as error:
-            raise OutOfMemory("the device has no room for pictures of this size") from error
+    def drop(self, slots: Sequence[Slot]) -> None:
+        """Do nothing: a slot is its tensors, and whoever held it has let go."""
 
-    def _draw(
-        self, orders: Sequence[Order], report: protocol.Report, is_cancelled: protocol.IsCancelled
-    ) -> None:
-        started_at_s = time.monotonic()
-        active = [slot for order in orders for slot in self.slots_of(order)]
-        all_images = len(active)
-        while active:
-            for job_id in sorted({slot.order.job_id for slot in active}):
-                if is_cancelled(job_id):
-                    active = [slot for slot in active if slot.order.job_id != job_id]
-                    report(OrderCancelled(job_id))
-            step_at_s = time.monotonic()
-            self.step(active)
-            self._report_steps(active, report, time.monotonic() - step_at_s)
-            done = [slot for slot in active if slot.is_done]
-            active = [slot for slot in active if not slot.is_done]
-            images = self._finish(done)
-            for order, drawn in by_order(done, images):
-                elapsed_s = time.monotonic() - started_at_s
-                share_s = elapsed_s * len(drawn) / all_images
-                report(ImagesDone(order.job_id, drawn, self.fingerprint, share_s))
+    @torch.inference_mode()
+    def begin(self, order: Order) -> list[Slot]:
+        """Return one slot for each picture of an order; see `protocol.Technique`."""
+        with out_of_memory_told():
+            return self._begin(order)
 
-    def slots_of(self, order: Order) -> list[Slot]:
-        """Return one slot for each picture of an order."""
+    def _begin(self, order: Order) -> list[Slot]:
         request = order.request
+        start = protocol.open_start(order)
         prompt_embeds = self._encoder.prompt_embeds(request)
         negative = None
-        if request.guidance_scale > 1:
+        if request.is_guided:
             negative = self._encoder.negative_prompt_embeds(request)
         slots = []
         for index in range(request.num_candidates):
             scheduler = copy.deepcopy(self._pipeline.scheduler)
             generator = torch.Generator("cpu").manual_seed(request.seed_of(index))
             timesteps = timesteps_of(scheduler, request, self._device)
-            latents = self._first_latents(order, scheduler, timesteps, generator)
+            latents = self._first_latents(order, start, scheduler, timesteps, generator)
             slots.append(
                 Slot(
                     order,
@@ -158,9 +126,13 @@ class Slots:
             )
         return slots
 
+    @torch.inference_mode()
     def step(self, slots: Sequence[Slot]) -> None:
         """Move every slot one step on: one forward pass for each micro-batch, in all lanes."""
-        self._in_lanes(self._step_batch, list(batched(slots, self._micro_batch)))
+        size = self._micro_batch
+        batches = [slots[start : start + size] for start in range(0, len(slots), size)]
+        with out_of_memory_told():
+            self._in_lanes(self._step_batch, batches)
 
     def _step_batch(self, slots: Sequence[Slot]) -> None:
         predictions = self._predict(slots)
@@ -203,16 +175,16 @@ class Slots:
         count = len(slots)
         return uncond[:count] + scale * (text[:count] - uncond[:count])
 
-    def _finish(self, slots: Sequence[Slot]) -> list[DrawnImage]:
-        """Return the slots' pictures, each decoded and encoded on its own."""
-        return self._in_lanes(self._finish_one, slots)
+    @torch.inference_mode()
+    def pixels(self, slots: Sequence[Slot]) -> list[Image.Image]:
+        """Return the slots' pictures, each decoded on its own."""
+        with out_of_memory_told():
+            return self._in_lanes(self._decode, [slot.latents for slot in slots])
 
-    def _finish_one(self, slot: Slot) -> DrawnImage:
-        request = slot.order.request
-        png = protocol.encode_png(self._decode(slot.latents))
-        return DrawnImage(
-            slot.index, request.seed_of(slot.index), request.width, request.height, png
-        )
+    @torch.inference_mode()
+    def preview(self, slot: Slot) -> Image.Image:
+        """Return the picture so far."""
+        return self._decode(slot.latents)
 
     def _decode(self, latents: torch.Tensor) -> Image.Image:
         vae = self._pipeline.vae
@@ -233,6 +205,7 @@ class Slots:
     def _first_latents(
         self,
         order: Order,
+        start: Image.Image | None,
         scheduler: Any,
         timesteps: torch.Tensor,
         generator: torch.Generator,
@@ -246,13 +219,11 @@ class Slots:
         factor = pipeline.vae_scale_factor
         channels = pipeline.unet.config.in_channels
         shape = (1, channels, request.height // factor, request.width // factor)
-        if order.start_png is None:
+        if start is None:
             noise = randn_tensor(shape, generator, self._device, torch.float32)
             first: torch.Tensor = noise * scheduler.init_noise_sigma
             return first
-        with Image.open(io.BytesIO(order.start_png), formats=("PNG",)) as opened:
-            image = protocol.fit(opened.convert("RGB"), request.width, request.height)
-        pixels = pipeline.image_processor.preprocess(image).to(self._device, pipeline.vae.dtype)
+        pixels = pipeline.image_processor.preprocess(start).to(self._device, pipeline.vae.dtype)
         encoded = pipeline.vae.encode(pixels)
         if hasattr(encoded, "latent_dist"):
             latents = encoded.latent_dist.sample(generator)
@@ -262,16 +233,6 @@ class Slots:
         noise = randn_tensor(latents.shape, generator, self._device, torch.float32)
         noised: torch.Tensor = scheduler.add_noise(latents, noise, timesteps[:1])
         return noised
-
-    def _report_steps(self, slots: Sequence[Slot], report: protocol.Report, step_s: float) -> None:
-        for slot in slots:
-            if slot.index == 0:
-                order = slot.scheduler.order
-                step, steps = -(-slot.position // order), -(-len(slot.timesteps) // order)
-                preview = None
-                if self._previews and step_s > protocol.PREVIEW_FROM_S and not slot.is_done:
-                    preview = protocol.encode_preview(self._decode(slot.latents))
-                report(StepDone(slot.order.job_id, step, steps, preview))
 
     def _in_lanes(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Return `work` of each item, in order; several lanes work at the same time."""

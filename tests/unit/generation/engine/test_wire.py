@@ -1,5 +1,6 @@
 """Frames between the bot and its worker: decoding is the inverse of encoding, however cut."""
 
+import math
 import string
 
 import pytest
@@ -8,16 +9,20 @@ from hypothesis import strategies as st
 
 from generation.engine import wire
 from generation.work.checkpoints import ABILITIES, PATTERN, Checkpoint
+from generation.work.errors import InvalidRequest
 from generation.work.inputs import Input, Role
 from generation.work.orders import Order, WorkerReady
 from generation.work.remarks import Cut, OtherLanguage, SeveralThings, UnknownWord
 from generation.work.requests.imagine import MAX_SEED, Imagine, WeightedPrompt
+from generation.work.requests.reading import from_json, to_json
 from generation.work.results import (
     DrawnImage,
     EngineFingerprint,
     ImagesDone,
     OrderCancelled,
     OrderFailed,
+    OrderLost,
+    Remarked,
     StepDone,
 )
 
@@ -67,7 +72,7 @@ CHECKPOINT = st.builds(
     sha256=st.dictionaries(TEXT, DIGEST, max_size=3),
     text_encoder=TEXT,
 )
-IMAGE = st.builds(DrawnImage, COUNT, COUNT, COUNT, COUNT, FILE)
+IMAGE = st.builds(DrawnImage, COUNT, COUNT, COUNT, COUNT, FILE, DIGEST)
 WORDS = st.lists(TEXT, max_size=3).map(tuple)
 REMARK = (
     st.builds(UnknownWord, TEXT, WORDS)
@@ -83,14 +88,16 @@ EVENT = (
         st.lists(IMAGE, max_size=4).map(tuple),
         FINGERPRINT,
         st.floats(0, 1e6),
-        st.lists(REMARK, max_size=3).map(tuple),
     )
+    | st.builds(Remarked, COUNT, st.lists(REMARK, max_size=3).map(tuple))
     | st.builds(OrderFailed, COUNT, TEXT, TEXT)
     | st.builds(OrderCancelled, COUNT)
+    | st.builds(OrderLost, COUNT, TEXT)
 )
 MESSAGE = (
     st.builds(
         wire.Setup,
+        version=COUNT,
         checkpoints=st.lists(CHECKPOINT, max_size=3).map(tuple),
         device=TEXT,
         dtype=TEXT,
@@ -98,18 +105,19 @@ MESSAGE = (
         previews=st.booleans(),
         delay_s=st.floats(0, 30),
     )
+    | st.builds(wire.Load, TEXT)
     | st.builds(
-        wire.Draw,
+        wire.Admit,
         COUNT,
-        st.lists(
-            st.builds(Order, COUNT, REQUEST, st.lists(FILE, max_size=2).map(tuple)), max_size=3
-        ).map(tuple),
+        st.builds(Order, COUNT, REQUEST, st.lists(FILE, max_size=2).map(tuple)),
     )
-    | st.builds(wire.Cancel, COUNT, COUNT)
-    | st.builds(WorkerReady, TEXT, TEXT, FINGERPRINT, COUNT)
+    | st.builds(wire.Cancel, COUNT)
+    | st.builds(WorkerReady, COUNT)
     | st.builds(wire.StartFailed, TEXT, TEXT)
-    | st.builds(wire.Loading, COUNT)
-    | st.builds(wire.Loaded, COUNT)
+    | st.builds(wire.Loading, TEXT, st.floats(0, 1e6), COUNT, COUNT)
+    | st.builds(wire.Resident, st.dictionaries(TEXT, COUNT, max_size=3))
+    | st.builds(wire.Loaded, TEXT, FINGERPRINT)
+    | st.builds(wire.LoadFailed, TEXT, TEXT, TEXT)
     | st.builds(wire.Happened, COUNT, EVENT)
 )
 
@@ -151,6 +159,54 @@ def test_a_frame_that_is_not_ours_is_refused(frame):
         list(wire.Decoder().feed(frame + b" " * 8))
 
 
+def framed(header: str) -> bytes:
+    return len(header).to_bytes(4) + header.encode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"type":"WorkerReady","version":"many","blobs":[]}',
+        '{"type":"Cancel","ticket":true,"blobs":[]}',
+        '{"type":"Resident","max_images":{"sdxl":"4"},"blobs":[]}',
+        '{"type":"Happened","ticket":1,"blobs":[],"event":{"type":"ImagesDone","job_id":1,'
+        '"images":[],"fingerprint":{"torch":2},"elapsed_s":0.5}}',
+        '{"type":"Happened","ticket":1,"blobs":[],"event":{"type":"ImagesDone","job_id":1,'
+        '"images":[],"fingerprint":{},"elapsed_s":"long"}}',
+    ],
+)
+def test_a_field_of_another_type_is_refused(header):
+    with pytest.raises(wire.WireError, match="type"):
+        list(wire.Decoder().feed(framed(header)))
+
+
+def test_a_header_nested_too_deeply_is_refused_like_any_other_noise():
+    with pytest.raises(wire.WireError):
+        list(wire.Decoder().feed(framed('{"blobs":[],"x":' + "[" * 200_000 + "]" * 200_000 + "}")))
+
+
+def test_no_more_is_ever_buffered_than_the_pictures_of_one_job():
+    lengths = [wire.MAX_BLOB_BYTES] * 9
+    with pytest.raises(wire.WireError, match="too much"):
+        list(wire.Decoder().feed(framed(f'{{"type":"Happened","blobs":{lengths}}}')))
+
+
+def test_a_record_with_values_out_of_range_crosses_the_pipe_and_fails_on_the_other_side():
+    plain = Imagine(
+        prompts=(WeightedPrompt("a fox"),),
+        model="pattern",
+        seed=7,
+        width=64,
+        height=64,
+        num_inference_steps=2,
+        guidance_scale=2.0,
+    )
+    request = from_json({**to_json(plain), "guidance_scale": math.nan})
+    (message,) = wire.Decoder().feed(wire.encode(wire.Admit(1, Order(1, request))))
+    with pytest.raises(InvalidRequest):
+        message.order.request.check()
+
+
 def test_a_picture_too_large_for_a_frame_is_refused_before_it_is_sent():
     image = DrawnImage(0, 0, 8, 8, bytes(wire.MAX_BLOB_BYTES + 1))
     with pytest.raises(wire.WireError):
@@ -158,5 +214,5 @@ def test_a_picture_too_large_for_a_frame_is_refused_before_it_is_sent():
 
 
 def test_every_field_of_a_checkpoint_crosses_the_pipe():
-    setup = wire.Setup((PATTERN,), "cpu", "auto", 0, previews=True, delay_s=0.0)
+    setup = wire.Setup(wire.VERSION, (PATTERN,), "cpu", "auto", 0, previews=True, delay_s=0.0)
     assert list(wire.Decoder().feed(wire.encode(setup))) == [setup]

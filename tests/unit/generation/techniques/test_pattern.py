@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from generation.engine.engine import Engine
+from generation.techniques.pattern import Pattern
 from generation.work.checkpoints import PATTERN
 from generation.work.inputs import Input, Role
 from generation.work.orders import Order
 from generation.work.requests.imagine import Imagine, WeightedPrompt
-from generation.work.results import ImagesDone, OrderCancelled, StepDone, WorkerEvent
+from generation.work.results import ImagesDone, OrderCancelled, Remarked, StepDone, WorkerEvent
 
 REQUEST = Imagine(
     prompts=(WeightedPrompt("a fox"),),
@@ -40,10 +41,11 @@ def images(events: list[WorkerEvent], job_id: int) -> list[bytes]:
     return [image.png for image in done[0].images]
 
 
-def test_every_step_is_reported_and_the_last_event_is_the_pictures():
+def test_every_step_is_reported_then_come_the_pictures_and_then_the_words():
     events = draw(Order(1, REQUEST))
-    assert events[:-1] == [StepDone(1, step, 3) for step in (1, 2, 3)]
-    assert [image.seed for image in events[-1].images] == [7, 8, 9, 10]
+    assert events[:-2] == [StepDone(1, 4 * step, 12) for step in (1, 2, 3)]
+    assert [image.seed for image in events[-2].images] == [7, 8, 9, 10]
+    assert events[-1] == Remarked(1)
     sizes = {Image.open(io.BytesIO(png)).size for png in images(events, 1)}
     assert sizes == {(64, 48)}
 
@@ -120,7 +122,7 @@ def test_slow_steps_come_with_a_preview():
 )
 def test_a_source_that_is_no_delay_is_refused(source):
     with pytest.raises(ValueError, match=r"pattern:<seconds|could not convert"):
-        Engine({"pattern": dataclasses.replace(PATTERN, source=source)}).load("pattern")
+        Pattern(dataclasses.replace(PATTERN, source=source))
 
 
 def test_drawing_without_a_model_does_not_load_torch():

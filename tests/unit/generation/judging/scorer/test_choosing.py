@@ -97,7 +97,7 @@ def test_asking_for_all_changes_nothing(checkpoint: Checkpoint) -> None:
 
 
 def test_pictures_that_fit_equally_well_keep_their_order(folder: Path) -> None:
-    (one, other, *_) = [image.png for image in drawn(PATTERN, REQUEST)]
+    (one, other, *_) = [Image.open(io.BytesIO(image.png)) for image in drawn(PATTERN, REQUEST)]
     order = ranked(open_scorer(folder), [WeightedPrompt("a fox")], [one, other, one, other])
     assert order in ([0, 2, 1, 3], [1, 3, 0, 2])
 

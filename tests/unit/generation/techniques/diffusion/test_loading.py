@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from generation.engine.engine import Engine
 from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion import loading
 from generation.work.checkpoints import EMBEDDED, EMBEDDED_SCORER, MEANINGS, read_checkpoint
@@ -36,7 +37,7 @@ def copied(saved, tmp_path):
 
 
 def load(checkpoint):
-    return loading.load(checkpoint, CHOICE, previews=False)
+    return loading.load(checkpoint, CHOICE)
 
 
 def test_every_weight_file_is_named_in_the_fingerprint(copied):
@@ -63,7 +64,7 @@ def test_the_scorer_that_picks_is_named_in_the_fingerprint(copied):
     ],
 )
 def test_what_changes_the_bits_changes_the_fingerprint(copied, change, field):
-    other = loading.load(copied, dataclasses.replace(CHOICE, **change), previews=False)
+    other = loading.load(copied, dataclasses.replace(CHOICE, **change))
     torch.set_num_threads(1)
     assert set(load(copied).fingerprint.differences(other.fingerprint)) == {field}
 
@@ -135,14 +136,14 @@ def test_a_prompt_that_is_cut_off_is_not_quoted_in_the_log(copied, caplog, capsy
         guidance_scale=1.0,
         num_images=1,
     )
-    load(copied).draw([Order(1, request)], lambda event: None, lambda job_id: False)
+    Engine.of(load(copied)).draw([Order(1, request)], lambda event: None)
     printed = capsys.readouterr()
     assert "secret" not in printed.out + printed.err + caplog.text
 
 
 def test_the_embedded_checkpoint_draws_the_same_bits_alone_and_in_company():
     checkpoint = read_checkpoint(EMBEDDED)
-    technique = loading.load(checkpoint, dataclasses.replace(CHOICE, threads=2), previews=False)
+    technique = loading.load(checkpoint, dataclasses.replace(CHOICE, threads=2))
     assert any(name.startswith("sha256:text_encoder") for name in technique.fingerprint.fields)
     assert MEANINGS in checkpoint.sha256
     assert f"sha256:{MEANINGS}" not in technique.fingerprint.fields  # no bit depends on it
@@ -160,7 +161,7 @@ def test_the_embedded_checkpoint_draws_the_same_bits_alone_and_in_company():
 
     def draw(*orders):
         events = []
-        technique.draw(orders, events.append, lambda job_id: False)
+        Engine.of(technique).draw(orders, events.append)
         return {event.job_id: event.images for event in events if isinstance(event, ImagesDone)}
 
     whole = draw(Order(1, request))[1]

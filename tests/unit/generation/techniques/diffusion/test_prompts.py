@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from generation.engine.engine import Engine
 from generation.judging.scorer.choosing import open_scorer
 from generation.language import text_encoder
 from generation.techniques.device import DeviceChoice
@@ -41,7 +42,8 @@ def request(*parts, **fields):
 
 def pngs(technique, asked):
     events = []
-    technique.draw([Order(1, asked)], events.append, lambda job: False)
+    asked = dataclasses.replace(asked, model=technique.checkpoint.name)
+    Engine.of(technique).draw([Order(1, asked)], events.append)
     (done,) = [event for event in events if isinstance(event, ImagesDone)]
     return [image.png for image in done.images]
 
@@ -62,7 +64,7 @@ def texts_of(asked, checkpoint):
 
 
 def test_a_short_prompt_is_encoded_as_the_stock_pipeline_does_to_the_bit(saved):
-    technique = loading.load(saved("sd15"), ONE_LANE, previews=False)
+    technique = loading.load(saved("sd15"), ONE_LANE)
     asked = request(("a fox",), negative_prompt="snow")
     with torch.inference_mode():
         ours = technique._encoder.prompt_embeds(asked)
@@ -102,7 +104,7 @@ def test_each_part_and_what_to_avoid_are_cut_on_their_own():
 
 @pytest.mark.parametrize("kind", ["sd15", "sdxl", "sd3", "flux"])
 def test_two_looks_of_a_long_prompt_are_two_pictures(saved, kind):
-    technique = loading.load(saved(kind), ONE_LANE, previews=False)
+    technique = loading.load(saved(kind), ONE_LANE)
     asked = request(("a fox in a red hat",), height=48)
     drawn = {style: pngs(technique, dataclasses.replace(asked, style=style)) for style in STYLES}
     assert drawn["plain"] != drawn["bold"]
@@ -113,7 +115,7 @@ STYLES = ("plain", "bold")
 
 @pytest.mark.parametrize("kind", ["sd15", "sdxl"])
 def test_a_long_prompt_is_told_once_however_many_encoders_cut_it(saved, kind):
-    technique = loading.load(saved(kind), ONE_LANE, previews=False)
+    technique = loading.load(saved(kind), ONE_LANE)
     (cut,) = technique.remarks(request(("a fox in a red hat",), style="bold"))
     assert cut == Cut("prompt", "fox in a")
     assert technique.remarks(request(("a fox in a",), style="bold")) == ()
@@ -121,7 +123,7 @@ def test_a_long_prompt_is_told_once_however_many_encoders_cut_it(saved, kind):
 
 @pytest.mark.parametrize(("kind", "longest"), [("sd3", "prompt_3"), ("flux", "prompt_2")])
 def test_an_encoder_that_reads_further_is_given_more_and_nothing_is_told(saved, kind, longest):
-    technique = loading.load(saved(kind), ONE_LANE, previews=False)
+    technique = loading.load(saved(kind), ONE_LANE)
     texts = TextArguments(technique.checkpoint, technique._pipeline)
     asked = request(("a fox in a red hat",), style="bold")
     given = texts.of(asked)
@@ -132,7 +134,7 @@ def test_an_encoder_that_reads_further_is_given_more_and_nothing_is_told(saved, 
 
 
 def test_past_what_the_longest_encoder_reads_it_is_told(saved):
-    technique = loading.load(saved("flux"), ONE_LANE, previews=False)
+    technique = loading.load(saved("flux"), ONE_LANE)
     (reader,) = readers_of(technique._pipeline)["prompt_2"]
     assert reader.max_tokens == 512  # the pipeline's own max_sequence_length
     words = " ".join(["fox"] * 200)
@@ -166,7 +168,7 @@ def test_weights_are_a_mean_and_negative_ones_push_away_on_the_same_line():
 @pytest.mark.parametrize("name", ["atelier-emoji-fast", "atelier-emoji"])
 def test_weights_that_nearly_cancel_still_give_a_picture(name):
     checkpoint = embedded(name)
-    technique = loading.load(checkpoint, ONE_LANE, previews=False)
+    technique = loading.load(checkpoint, ONE_LANE)
     scorer = open_scorer(Path(EMBEDDED_SCORER))
     wanted = scorer.embed_texts(["a cat, noto style"])
 
@@ -196,8 +198,8 @@ def test_a_request_is_drawn_in_the_words_that_its_style_had_when_it_was_asked(sa
     renamed = dataclasses.replace(then, styles={"new": "new {prompt}"}, default_style="new")
     asked = request(("a fox",), style="bold", height=48, template=then.styles["bold"])
     before, after = (
-        pngs(loading.load(each, ONE_LANE, previews=False), asked) for each in (then, renamed)
+        pngs(loading.load(each, ONE_LANE), asked) for each in (then, renamed)
     )
     assert before == after
     today = dataclasses.replace(asked, style="new", template=renamed.styles["new"])
-    assert pngs(loading.load(renamed, ONE_LANE, previews=False), today) != before
+    assert pngs(loading.load(renamed, ONE_LANE), today) != before

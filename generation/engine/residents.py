@@ -1,0 +1,138 @@
+"""The checkpoints that are loaded, as many as there is room for."""
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from generation.techniques.device import DeviceChoice, free_memory
+from generation.techniques.protocol import Technique
+from generation.work.checkpoints import Checkpoint
+from generation.work.errors import UnknownCheckpoint
+
+AnyTechnique = Technique[Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Place:
+    """Where checkpoints are loaded.
+
+    Args:
+        device: As `generation.techniques.device.choose` takes it.
+        dtype: As `generation.techniques.device.choose` takes it.
+        threads: CPU cores to use; 0 for all.
+        memory_bytes: What all loaded ones may take together; None for what the device has to give.
+    """
+
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int = 0
+    memory_bytes: int | None = None
+
+    def choose(self) -> DeviceChoice:
+        """Return what is drawn with.
+
+        Raises:
+            InvalidRequest: The device is not there.
+        """
+        from generation.techniques import device
+
+        return device.choose(self.device, self.dtype, self.threads)
+
+
+class Residents:
+    """Loads checkpoints and lets go of those that were used longest ago when room is needed.
+
+    Args:
+        checkpoints: Name to description of all that may be loaded.
+        place: Where.
+    """
+
+    def __init__(self, checkpoints: Mapping[str, Checkpoint], place: Place) -> None:
+        self._checkpoints = dict(checkpoints)
+        self._place = place
+        self._loaded: OrderedDict[str, AnyTechnique] = OrderedDict()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._loaded
+
+    @property
+    def max_images(self) -> dict[str, int]:
+        """How many pictures each loaded one draws at once, by name."""
+        return {name: technique.max_images for name, technique in self._loaded.items()}
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether a loaded one is on a GPU."""
+        fields = [technique.fingerprint.fields for technique in self._loaded.values()]
+        return any(each.get("device", "cpu") != "cpu" for each in fields)
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """Return a description.
+
+        Raises:
+            UnknownCheckpoint: No checkpoint has this name.
+        """
+        if name not in self._checkpoints:
+            raise UnknownCheckpoint(f"no model is called {name!r} here")
+        return self._checkpoints[name]
+
+    def get(self, name: str) -> AnyTechnique:
+        """Return the technique of a checkpoint, loading it if it is not.
+
+        What is wrong with its files is found before another one is let go.
+
+        Raises:
+            UnknownCheckpoint: No checkpoint has this name.
+            CheckpointCorrupt: Its files are missing or not the recorded ones.
+            OutOfMemory: The device has no room for it.
+        """
+        checkpoint = self.checkpoint(name)
+        if name not in self._loaded:
+            opened = self._open_pattern if checkpoint.family == "pattern" else self._open_diffusion
+            self._loaded[name] = opened(checkpoint)
+        self._loaded.move_to_end(name)
+        return self._loaded[name]
+
+    def adopt(self, technique: AnyTechnique) -> None:
+        """Hold one that is open already."""
+        self._loaded[technique.checkpoint.name] = technique
+
+    def close(self) -> None:
+        """Let go of all, now; call it where no exception is being handled."""
+        while self._loaded:
+            self._loaded.popitem()[1].close()
+        free_memory()
+
+    def _open_pattern(self, checkpoint: Checkpoint) -> AnyTechnique:
+        from generation.techniques.pattern import Pattern
+
+        return Pattern(checkpoint)
+
+    def _open_diffusion(self, checkpoint: Checkpoint) -> AnyTechnique:
+        from generation.techniques.diffusion import files
+
+        files.check(checkpoint)  # in milliseconds, before the seconds that the next imports take
+        files.go_offline(self._checkpoints.values())
+        from generation.techniques import device
+        from generation.techniques.diffusion import loading
+
+        choice = self._place.choose()
+        budget = self._place.memory_bytes
+        self._make_room(
+            files.size_bytes(checkpoint),
+            device.memory_bytes(choice.device) if budget is None else budget,
+        )
+        with device.out_of_memory_told():
+            return loading.load(checkpoint, choice)
+
+    def _make_room(self, needed_bytes: int, budget_bytes: int) -> None:
+        is_freed = False
+        while self._loaded and self._taken_bytes() + needed_bytes > budget_bytes:
+            self._loaded.popitem(last=False)[1].close()
+            is_freed = True
+        if is_freed:
+            free_memory()
+
+    def _taken_bytes(self) -> int:
+        return sum(technique.memory_bytes for technique in self._loaded.values())
