@@ -175,6 +175,7 @@ async def _record(
             index=image.index,
             seed=image.seed,
             sha256=sha256,
+            pixels_sha256=image.pixels_sha256,
             width=image.width,
             height=image.height,
         )

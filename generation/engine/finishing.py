@@ -87,7 +87,7 @@ def finish(
             picture.pixels.width,
             picture.pixels.height,
             encode_png(picture.pixels),
-            pixel_sha256(picture.pixels),
+            pixels_sha256(picture.pixels),
         )
         for index, picture in enumerate(pictures)
     )
@@ -105,8 +105,8 @@ def remarked(request: Imagine, checkpoint: Checkpoint) -> tuple[Remark, ...]:
     return remarks_on(checkpoint, request.prompts)
 
 
-def pixel_sha256(image: Image.Image) -> str:
-    """Return the SHA-256 that says what was drawn; see `DrawnImage.pixel_sha256`."""
+def pixels_sha256(image: Image.Image) -> str:
+    """Return the SHA-256 that says what was drawn; see `DrawnImage.pixels_sha256`."""
     digest = hashlib.sha256(image.mode.encode("ascii"))
     digest.update(image.width.to_bytes(4) + image.height.to_bytes(4))
     digest.update(image.tobytes())

@@ -342,7 +342,7 @@ def _checkpoint_from_json(fields: Mapping[str, Any]) -> Checkpoint:
 
 _CHECKPOINT_FIELDS = dataclasses.fields(Checkpoint)
 _SETUP_FIELDS = ("version", "device", "dtype", "threads", "previews", "delay_s")
-_IMAGE_FIELDS = ("index", "seed", "width", "height", "pixel_sha256")
+_IMAGE_FIELDS = ("index", "seed", "width", "height", "pixels_sha256")
 _PLAIN: Mapping[str, Callable[..., Message]] = {
     kind.__name__: kind
     for kind in (Load, Cancel, WorkerReady, StartFailed, Loading, Resident, LoadFailed)

@@ -54,7 +54,7 @@ class DrawnImage:
         width: In pixels.
         height: In pixels.
         png: The encoded file.
-        pixel_sha256: SHA-256 of the pixels before anything was written into them or around them,
+        pixels_sha256: SHA-256 of the pixels before anything was written into them or around them,
             64 hex digits: over the mode in ASCII (`RGB`), width and height as 4 bytes each, most
             significant first, and the rows from top to bottom. Encoders, and marks, may change;
             this says whether the same was drawn.
@@ -65,7 +65,7 @@ class DrawnImage:
     width: int
     height: int
     png: bytes
-    pixel_sha256: str = ""
+    pixels_sha256: str = ""
 
     @property
     def sha256(self) -> str:

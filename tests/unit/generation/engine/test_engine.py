@@ -13,7 +13,7 @@ from PIL import Image
 
 from generation.engine import finishing
 from generation.engine.engine import Engine
-from generation.engine.finishing import encode_png, pixel_sha256
+from generation.engine.finishing import encode_png, pixels_sha256
 from generation.language.text_encoder import PACKAGE
 from generation.techniques.pattern import Pattern
 from generation.techniques.protocol import fit
@@ -375,9 +375,9 @@ def test_a_picture_is_fitted_around_its_middle_without_stretching():
 def test_the_hash_of_pixels_depends_on_what_is_drawn_and_not_on_its_file():
     (image,) = ends(draw(Order(1, REQUEST)))[1].images
     with Image.open(io.BytesIO(image.png)) as read:
-        assert pixel_sha256(read.convert("RGB")) == image.pixel_sha256
+        assert pixels_sha256(read.convert("RGB")) == image.pixels_sha256
     flat = Image.new("RGB", (4, 6), (1, 2, 3))
-    other = {pixel_sha256(each) for each in (flat, flat.resize((6, 4)), flat.convert("L"))}
+    other = {pixels_sha256(each) for each in (flat, flat.resize((6, 4)), flat.convert("L"))}
     assert len(other) == 3
 
 

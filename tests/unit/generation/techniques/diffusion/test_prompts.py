@@ -197,9 +197,7 @@ def test_a_request_is_drawn_in_the_words_that_its_style_had_when_it_was_asked(sa
     then = saved(kind)
     renamed = dataclasses.replace(then, styles={"new": "new {prompt}"}, default_style="new")
     asked = request(("a fox",), style="bold", height=48, template=then.styles["bold"])
-    before, after = (
-        pngs(loading.load(each, ONE_LANE), asked) for each in (then, renamed)
-    )
+    before, after = (pngs(loading.load(each, ONE_LANE), asked) for each in (then, renamed))
     assert before == after
     today = dataclasses.replace(asked, style="new", template=renamed.styles["new"])
     assert pngs(loading.load(renamed, ONE_LANE), today) != before
