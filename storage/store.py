@@ -51,7 +51,7 @@ class Store:
             await asyncio.to_thread(directory.mkdir, 0o700, parents=True, exist_ok=True)
             await asyncio.to_thread(_check_record, directory)
         except OSError as error:
-            raise StorageError(f"{directory} cannot be used: {error}") from error
+            raise StorageError(f"{directory} cannot be used: {error.strerror}") from error
         database = await Database.open(directory / DATABASE_NAME)
         return cls(
             database=database,

@@ -20,6 +20,8 @@ from generation.work.jobs import Job, JobState
 from storage.store import Store
 
 BATCH = 500
+MAX_ID = 2**63 - 1  # as large as the record holds; Discord's are 64 bits without the sign
+JOINERS = "\u200c\u200d"  # how Persian and Hindi are spelt, and what holds an emoji together
 LEAST_COLUMNS = 120
 
 
@@ -33,7 +35,9 @@ class Format(StrEnum):
 
 def log(
     context: typer.Context,
-    member: Annotated[int | None, typer.Option(help="Discord's id of whose jobs.")] = None,
+    member: Annotated[
+        int | None, typer.Option(min=0, max=MAX_ID, help="Discord's id of whose jobs.")
+    ] = None,
     text: Annotated[str | None, typer.Option(help="Words that occur in the prompt.")] = None,
     since: Annotated[
         str | None,
@@ -119,5 +123,5 @@ def _table(jobs: list[Job]) -> Table:
 
 def _printable(text: str) -> str:
     """Return text that cannot move the cursor, colour the terminal or speak Rich's markup."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    shown = "".join(letter if letter.isprintable() or letter in JOINERS else " " for letter in text)
     return shown.replace("[", r"\[")

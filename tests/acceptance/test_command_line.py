@@ -304,6 +304,7 @@ def test_the_log_is_a_table_json_lines_or_csv(terminal: Terminal) -> None:
     assert not terminal.atelier("log", "--format", "jsonl", "--state", "failed").stdout
     assert "a green pear" in terminal.atelier("log", "--since", "yesterday").stdout
     assert "span" in terminal.atelier("log", "--since", "tomorrow", code=2).stderr
+    assert "--member" in terminal.atelier("log", "--member", "9" * 30, code=2).stderr
     nothing = terminal.atelier("log", "--text", "zebra")
     assert (nothing.stdout, nothing.stderr) == ("", "nothing found\n")
 

@@ -23,7 +23,7 @@ from bot.grammar.prompts import parse, resolve
 from bot.studio.seat import NOBODY, TERMINAL, clear_abandoned, seat
 from bot.terminal.files import make_folder, write_whole
 from bot.terminal.imagine import _words
-from bot.terminal.log import _printable
+from bot.terminal.log import JOINERS, _printable
 from bot.terminal.reproduce import _words_note, distance
 from bot.terminal.session import whole
 from bot.terminal.sheet import check_sheet, check_sizes
@@ -83,7 +83,13 @@ def test_pictures_of_two_sizes_have_no_distance() -> None:
 
 @given(st.text())
 def test_nothing_that_people_typed_moves_the_cursor(text: str) -> None:
-    assert _printable(text).isprintable()
+    shown = _printable(text)
+    assert all(letter.isprintable() or letter in JOINERS for letter in shown)
+
+
+def test_a_word_is_shown_as_it_is_spelt_in_any_script() -> None:
+    for text in ("می\u200cخواهم", "सेब", "白い猫", "👩\u200d🚀"):
+        assert _printable(text) == text
 
 
 def test_prompts_cannot_speak_rich_markup() -> None:
