@@ -106,7 +106,7 @@ def damage(connection: sqlite3.Connection, limit_s: float = CHECK_S) -> str | No
         return str(error)
     finally:
         connection.set_progress_handler(None, 0)
-    return None if found == "ok" else found
+    return None if found == "ok" else found.splitlines()[-1]  # under a headline
 
 
 def _check_tables(connection: sqlite3.Connection, applied: dict[int, str]) -> None:
