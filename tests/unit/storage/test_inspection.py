@@ -58,7 +58,7 @@ async def test_the_doctor_of_a_newer_version_migrates_nothing_under_a_running_bo
         for quick in (False, True):
             check = await _database(old.parent, quick=quick)
             assert check.verdict is Verdict.OK
-            assert f"schema version 1; {NEWEST} after the next start" in check.found
+            assert f"schema version 1; the next start makes it {NEWEST}" in check.found
         assert running.execute("PRAGMA user_version").fetchone() == (1,)
     assert not list(old.parent.glob("*.before-*"))
 
@@ -69,7 +69,7 @@ async def test_the_doctor_names_a_record_that_is_too_new_damaged_or_absent(tmp_p
     migrate(path)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute(f"PRAGMA user_version = {NEWEST + 1}")
-    assert "newer" in (await _database(tmp_path, quick=True)).remedy
+    assert "newer program" in (await _database(tmp_path, quick=True)).found
     path.write_bytes(b"a letter " * 1000)
     assert "not a database" in (await _database(tmp_path, quick=True)).found
 
