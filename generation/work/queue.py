@@ -25,7 +25,7 @@ a cap; the *time* is a range: a job that finds a batch to share costs less than 
 Everything is counted in whole microseconds, because sums of those do not depend on their order.
 
 Source: P. Goyal, H. Vin, H. Cheng, "Start-time Fair Queueing", SIGCOMM 1996: equations 4 and 5
-for a level, section 3 for levels.
+for one level, and its hierarchical link sharing for several.
 
 Pure and deterministic: no clock, no chance, no I/O. Ties go to the smaller job number.
 """
