@@ -1,90 +1,123 @@
 """What joining a running batch gains over waiting for its end, on the same arrivals.
 
-Simulated: a device with a few places takes the same time for a step however many are taken, as one
-that pads its batches does. Who begins and who joins is the real line's answer.
+The real line, worker process and engine's loop; the model is the test pattern, which takes its time
+for each step however many pictures share it, as a device does that pads its batches.
 """
 
+import asyncio
+import dataclasses
 import random
 import statistics
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Sequence
 
+from generation.engine.supervisor import Supervisor
+from generation.work.checkpoints import PATTERN
+from generation.work.orders import Order
 from generation.work.queue import FairQueue
+from generation.work.requests.imagine import Imagine, WeightedPrompt
+from generation.work.results import ImagesDone
 from generation.work.tickets import Ticket
 
-PLACES = 4
-STEP_S = 0.1
+STEP_S = 0.03
+PLACES = 8  # of the pattern
 STEPS = (4, 12, 28, 50)
-JOBS = 2_000
+PICTURES = (1, 2, 4)
+JOBS = 120
 LOAD = 0.7  # of the device, if every place were always taken
+MODEL = dataclasses.replace(PATTERN, source=f"pattern:{STEP_S}")
 Row = tuple[str, float, str]
+Arrival = tuple[float, Ticket, Imagine]
 
 
-def _arrivals() -> list[tuple[float, Ticket, int]]:
-    """Return when each job is asked for, the job and its steps: Poisson, by many members."""
+def _arrivals() -> list[Arrival]:
+    """Return when each job is asked for, and what: Poisson, by many members."""
     chance = random.Random(5)
-    per_job_s = statistics.mean(STEPS) * STEP_S * statistics.mean((1, 2, 4)) / PLACES
-    now_s, made = 0.0, []
-    for job_id in range(JOBS):
-        now_s += chance.expovariate(LOAD / per_job_s)
-        steps, num_images = chance.choice(STEPS), chance.choice((1, 2, 4))
+    job_s = statistics.mean(STEPS) * STEP_S * statistics.mean(PICTURES) / PLACES
+    at_s, made = 0.0, []
+    for job_id in range(1, JOBS + 1):
+        at_s += chance.expovariate(LOAD / job_s)
+        request = Imagine(
+            prompts=(WeightedPrompt("a fox"),),
+            model=MODEL.name,
+            seed=job_id,
+            width=MODEL.width,
+            height=MODEL.height,
+            num_inference_steps=chance.choice(STEPS),
+            guidance_scale=2.0,
+            num_images=chance.choice(PICTURES),
+        )
+        cost_s = request.num_inference_steps * STEP_S
         ticket = Ticket(
             job_id=job_id,
-            member_id=chance.randrange(200),
+            member_id=job_id,
             guild_id=1,
-            cost_s=steps * STEP_S,
-            shared_s=steps * STEP_S * num_images / PLACES,
-            alike="a",
-            model="a",
-            num_images=num_images,
+            cost_s=cost_s,
+            shared_s=cost_s * request.num_images / PLACES,
+            alike=request.alike(),
+            model=MODEL.name,
+            num_images=request.num_images,
         )
-        made.append((now_s, ticket, steps))
+        made.append((at_s, ticket, request))
     return made
 
 
-def waits_s(*, is_joined: bool) -> list[float]:
-    """Return the seconds from asking to the picture of every job."""
-    queue = FairQueue()
-    arrivals = _arrivals()
-    asked_at_s = {ticket.job_id: at_s for at_s, ticket, _ in arrivals}
-    steps = {ticket.job_id: count for _, ticket, count in arrivals}
-    coming = iter(arrivals)
-    nearest = next(coming, None)
-    left: dict[int, int] = {}  # steps of what is being drawn
+async def _waits_s(arrivals: Sequence[Arrival], *, is_joined: bool) -> list[float]:
+    """Return the seconds from asking to the pictures, of every job."""
+    supervisor = Supervisor(checkpoints={MODEL.name: MODEL})
+    await supervisor.load(MODEL.name)
+    queue, wake = FairQueue(), asyncio.Event()
+    requests = {ticket.job_id: request for _, ticket, request in arrivals}
     drawn: dict[int, Ticket] = {}
-    paid_s: Counter[int] = Counter()
-    now_s, waited_s = 0.0, []
-    while nearest or left or len(queue):
-        if not left and not len(queue) and nearest:
-            now_s = max(now_s, nearest[0])
-        while nearest and nearest[0] <= now_s:
-            queue.push(nearest[1])
-            nearest = next(coming, None)
-        at_work = Counter(ticket.member_id for ticket in drawn.values())
-        room = PLACES - sum(ticket.num_images for ticket in drawn.values())
-        begun: tuple[Ticket, ...] = ()
-        if not left:
-            begun = queue.next_batch(loaded_model="a", running={}, max_images={"a": PLACES})
-        elif is_joined:
-            begun = queue.fit("a", room=room, running=at_work)
-        for ticket in begun:
-            drawn[ticket.job_id], left[ticket.job_id] = ticket, steps[ticket.job_id]
-        taken = sum(ticket.num_images for ticket in drawn.values())
-        now_s += STEP_S
-        for job_id in list(left):
-            paid_s[job_id] += STEP_S * drawn[job_id].num_images / taken
-            left[job_id] -= 1
-            if not left[job_id]:
-                del left[job_id]
-                queue.settle(drawn.pop(job_id), paid_s[job_id])
-                waited_s.append(now_s - asked_at_s[job_id])
+    asked_at_s: dict[int, float] = {}
+    waited_s: list[float] = []
+
+    async def ask() -> None:
+        started_s = time.monotonic()
+        for at_s, ticket, _ in arrivals:
+            await asyncio.sleep(max(0.0, started_s + at_s - time.monotonic()))
+            asked_at_s[ticket.job_id] = time.monotonic()
+            queue.push(ticket)
+            wake.set()
+
+    async def listen() -> None:
+        async for event in supervisor.events():
+            if isinstance(event, ImagesDone):
+                queue.settle(drawn.pop(event.job_id), event.elapsed_s)
+                waited_s.append(time.monotonic() - asked_at_s[event.job_id])
+                wake.set()
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask())
+        tasks.create_task(listen())
+        while len(waited_s) < len(arrivals):
+            wake.clear()
+            for ticket in _begun(queue, drawn, is_joined=is_joined):
+                drawn[ticket.job_id] = ticket
+                await supervisor.admit(Order(ticket.job_id, requests[ticket.job_id]))
+            await wake.wait()
+        await supervisor.stop()
     return waited_s
 
 
-def run() -> Iterator[Row]:
+def _begun(queue: FairQueue, drawn: dict[int, Ticket], *, is_joined: bool) -> tuple[Ticket, ...]:
+    if not drawn:
+        places = {MODEL.name: PLACES}
+        return queue.next_batch(loaded_model=MODEL.name, running={}, max_images=places)
+    if not is_joined:
+        return ()
+    now = list(drawn.values())
+    room = PLACES - sum(ticket.num_images for ticket in now)
+    return queue.fit(now[0].alike, room=room, running=Counter(t.member_id for t in now))
+
+
+async def run() -> AsyncIterator[Row]:
     """Yield rows of name, value and unit."""
-    scene = f"{LOAD:.0%} load, {STEPS[0]} to {STEPS[-1]} steps, 1 to {PLACES} pictures (simulated)"
-    joined_s, alone_s = waits_s(is_joined=True), waits_s(is_joined=False)
+    arrivals = _arrivals()
+    scene = f"{LOAD:.0%} load, {STEPS[0]} to {STEPS[-1]} steps, 1 to {PICTURES[-1]} pictures"
+    joined_s = await _waits_s(arrivals, is_joined=True)
+    alone_s = await _waits_s(arrivals, is_joined=False)
     for name, percent in (("median", 50), ("p95", 95)):
         one_s, other_s = (
             statistics.quantiles(each, n=100)[percent - 1] for each in (joined_s, alone_s)
