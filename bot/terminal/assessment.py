@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bot.terminal.session import STATUS, open_record, settings_of
@@ -98,6 +99,11 @@ def _measure(place: "Work", checkpoints: list[str], out: Path | None, *, as_json
         return
     console = Console(highlight=False)
     console.width = max(console.width, LEAST_COLUMNS)  # a file has no width of its own
+    for report, page in zip(found, pages, strict=True):
+        console.print(f"[bold]{escape(report.about.name)}[/]")
+        for sentence in reports.in_words(report):
+            console.print(sentence, markup=False)
+        typer.echo(f"What it draws, above real pictures: {page.with_name(reports.SHEET_NAME)}\n")
     console.print(metrics_table(found))
     if targets := targets_table(found):
         console.print(targets)

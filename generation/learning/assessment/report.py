@@ -5,6 +5,8 @@ import dataclasses
 import importlib.metadata
 import io
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from PIL import Image
 
 from generation.learning.assessment import plots, sheets
 from generation.learning.assessment.assess import Report
-from generation.learning.assessment.explanations import HIGHER, LOWER, explanation_of
+from generation.learning.assessment.explanations import HIGHER, LOWER, R_AT_1, explanation_of
 from generation.learning.assessment.figures import (
     DRAWN,
     REAL,
@@ -27,8 +29,10 @@ from generation.learning.assessment.targets import Outcome
 
 SCHEMA_VERSION = 2
 JSON_NAME, HTML_NAME, CLOSEST_NAME = "report.json", "report.html", "closest.png"
+SHEET_NAME = "sheet.png"
 TEMPLATES = Path(__file__).parent / "templates"
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy")
+MET, NOT_MEASURED = "met", "not measured"
 SURE = 2.0  # standard deviations between two values before they count as different
 
 
@@ -68,12 +72,14 @@ class TargetRow:
 
 
 def write(report: Report, folder: Path) -> tuple[Path, Path]:
-    """Write `report.json`, `report.html` and the sheet of closest pairs; return the first two."""
+    """Write `report.json`, `report.html`, the sheet and that of closest pairs; return the first two."""
     folder.mkdir(parents=True, exist_ok=True)
     as_json, as_page = folder / JSON_NAME, folder / HTML_NAME
     text = json.dumps(to_json(report), indent=1, ensure_ascii=False)
     as_json.write_text(f"{text}\n", encoding="utf-8")
     as_page.write_text(page(report), encoding="utf-8")
+    if looks := [sheet for _, sheet in sheets.of_looks(report)]:
+        sheets.stacked(looks).save(folder / SHEET_NAME, optimize=True)
     if report.closest:
         sheets.of_closest(report).save(folder / CLOSEST_NAME, optimize=True)
     return as_json, as_page
@@ -115,6 +121,45 @@ def to_json(report: Report) -> dict[str, Any]:
         ],
         "left_out": dict(report.left_out),
     }
+
+
+def in_words(report: Report) -> tuple[str, ...]:
+    """Return what was found in up to three sentences, for people who know none of the metrics."""
+    rows = summary(report)
+    return tuple(filter(None, (_recognised(report), _learned(rows), _reached(targets(report)))))
+
+
+def _recognised(report: Report) -> str:
+    everything = [each for each in report.figures if each.slice_kind == "all"]
+    found = next((each for each in everything if each.metric.startswith(R_AT_1)), None)
+    if found is None:
+        return ""
+    beside = [
+        f"{100 * found.estimates[source].value:.0f} {words}"
+        for source, words in ((REAL, "of real ones"), (SHUFFLED, "where words and picture differ"))
+        if source in found.estimates
+    ]
+    share = f"Of 100 drawn pictures the scorer finds the words of {100 * found.drawn.value:.0f}"
+    return f"{share}{' (' + ', '.join(beside) + ')' if beside else ''}."
+
+
+def _learned(rows: Sequence[SummaryRow]) -> str:
+    verdicts = Counter(row.verdict for row in rows if row.verdict)
+    if not verdicts:
+        return ""
+    told = f"better in {verdicts['better']} of {verdicts.total()} figures"
+    if verdicts["worse"]:
+        told += f" and worse in {verdicts['worse']}"
+    return f"Beside the same network untrained it is {told}."
+
+
+def _reached(rows: Sequence[TargetRow]) -> str:
+    if not rows:
+        return ""
+    met = sum(row.verdict == MET for row in rows)
+    missed = [row.target for row in rows if row.verdict not in {MET, NOT_MEASURED}]
+    rest = f"; not yet: {', '.join(missed)}" if missed else ""
+    return f"It reaches {met} of its {len(rows)} targets{rest}."
 
 
 def summary(report: Report) -> list[SummaryRow]:
@@ -228,8 +273,8 @@ def _drawn(outcome: Outcome) -> str:
 
 def _missed(outcome: Outcome) -> str:
     if outcome.missing is None:
-        return "not measured"
-    return f"missed by {outcome.missing:.2g}" if outcome.missing else "met"
+        return NOT_MEASURED
+    return f"missed by {outcome.missing:.2g}" if outcome.missing else MET
 
 
 def _target_to_json(outcome: Outcome) -> dict[str, Any]:

@@ -50,6 +50,11 @@ def of_closest(report: Report) -> Image.Image:
         _pairs(drawn[part], real[part], [*above[part], *below[part]])
         for part in (slice(start, start + COLUMNS) for start in range(0, len(pairs), COLUMNS))
     ]
+    return stacked(strips)
+
+
+def stacked(strips: Sequence[Image.Image]) -> Image.Image:
+    """Return pictures below one another on one."""
     width, height = max(each.width for each in strips), sum(each.height for each in strips)
     whole = Image.new("RGB", (width, height), "white")
     top = 0

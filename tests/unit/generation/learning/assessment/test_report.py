@@ -45,6 +45,20 @@ def figure(metric: str, drawn: float, untrained: float, noise: float = 0.1) -> F
     return Figure(metric, "all", "all", 9, values)
 
 
+def test_what_was_found_is_said_in_three_sentences_that_hold_the_figures(found: Report) -> None:
+    recognised, learned, reached = report.in_words(found)
+    (recall,) = (
+        each for each in found.figures if each.slice_kind == "all" and each.metric[:3] == "r@1"
+    )
+    assert f"finds the words of {100 * recall.drawn.value:.0f}" in recognised
+    verdicts = [row.verdict for row in report.summary(found) if row.verdict]
+    assert f"better in {verdicts.count('better')} of {len(verdicts)} figures" in learned
+    met = [row.target for row in report.targets(found) if row.verdict == "met"]
+    assert f"reaches {len(met)} of its 6 targets" in reached
+    assert not any(target in reached.partition("not yet")[2] for target in met)
+    assert report.in_words(dataclasses.replace(found, targets=(), figures=())) == ()
+
+
 def test_json_and_page_hold_what_was_found(found: Report, tmp_path: Path) -> None:
     as_json, as_page = report.write(found, tmp_path / "new" / "folder")
     read = json.loads(as_json.read_text(encoding="utf-8"))
@@ -55,6 +69,8 @@ def test_json_and_page_hold_what_was_found(found: Report, tmp_path: Path) -> Non
     assert len(read["prompts"]) == 15 + len(EVERYDAY)
     assert len(read["targets"]) == len(found.targets) == 6
     assert read["left_out"] == {"a red circle": "it is a caption of the dataset"}
+    with Image.open(as_page.with_name(report.SHEET_NAME)) as sheet:
+        assert sheet.width > 100
     text = as_page.read_text(encoding="utf-8")
     for metric in {each.metric for each in found.figures}:
         assert metric in text
