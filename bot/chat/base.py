@@ -8,6 +8,7 @@ from typing import Protocol
 
 import discord
 
+from bot.chat.handling import Handling
 from bot.chat.presses import Action, Press
 from bot.chat.uploads import Uploads
 from bot.studio.studio import Studio
@@ -36,6 +37,7 @@ class Client(discord.Client):
     studio: Studio  # set by `bot.app` before the client starts, and so are the next two
     messages: Messages
     uploads: Uploads
+    handling: Handling
     presses: Mapping[Action, "PressHandler"]
     forms: Mapping[Action, "FormHandler"]
 

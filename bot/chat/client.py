@@ -2,7 +2,9 @@
 
 import asyncio
 import collections
+import itertools
 import logging
+from typing import Any
 
 import discord
 from discord import app_commands
@@ -10,6 +12,8 @@ from discord import app_commands
 from bot.chat.answers import explain
 from bot.chat.base import Client, Interaction
 from bot.chat.commands import consent, imagine, information, moderate, preferences
+from bot.chat.failures import DISCORD_FAILURES
+from bot.chat.handling import Handling
 from bot.chat.presses import Press
 from bot.chat.views import asking, picture, review
 from bot.chat.views.press import PressButton, form_values, guarded, unknown
@@ -19,10 +23,21 @@ log = logging.getLogger(__name__)
 
 AREAS = (imagine, consent, preferences, information, moderate)
 REMEMBERED_FORMS = 1_000
+SYNC_AGAIN_S = (10.0, 60.0, 600.0)
 
 
 class Tree(app_commands.CommandTree[Client]):
     """The command tree with our error handler: one of the three borders for any exception."""
+
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
+        """Note that a command begins; its completion, or its error, notes the end."""
+        if interaction.type is discord.InteractionType.application_command:
+            try:
+                interaction.client.handling.begin(interaction.id)
+            except Refused as refused:
+                await explain(interaction, refused)
+                return False
+        return True
 
     async def on_error(
         self,
@@ -34,7 +49,10 @@ class Tree(app_commands.CommandTree[Client]):
         if interaction.type is discord.InteractionType.autocomplete:
             log.warning("autocomplete_failed", exc_info=error)
             return
-        await explain(interaction, error)
+        try:
+            await explain(interaction, error)
+        finally:
+            interaction.client.handling.end(interaction.id)
 
 
 class AtelierClient(Client):
@@ -57,20 +75,51 @@ class AtelierClient(Client):
                 self.tree.add_command(command)
         self.presses = {**asking.PRESSES, **picture.PRESSES, **review.PRESSES}
         self.forms = {**picture.FORMS, **review.FORMS}
+        self.handling = Handling()
         self._sent_forms: collections.deque[str] = collections.deque(maxlen=REMEMBERED_FORMS)
         self._drawing: asyncio.Task[None] | None = None
+        self._registering: asyncio.Task[None] | None = None
 
     async def setup_hook(self) -> None:
         """Register buttons and commands, take up old jobs, start drawing."""
         self.add_dynamic_items(PressButton)
-        await self.tree.sync()
+        self._registering = asyncio.create_task(self._register_commands(), name="commands")
         await self.studio.drop_unanswered()
         await self.studio.dispatcher.recover()
         self._drawing = asyncio.create_task(self.studio.dispatcher.run(), name="dispatcher")
         self._drawing.add_done_callback(self._drawing_ended)
 
+    async def _register_commands(self) -> None:
+        """Register the commands; those of an earlier start are there until Discord takes ours."""
+        for pause_s in itertools.chain(SYNC_AGAIN_S, itertools.repeat(SYNC_AGAIN_S[-1])):
+            try:
+                await self.tree.sync()
+            except DISCORD_FAILURES as failure:
+                is_final = (
+                    isinstance(failure, discord.HTTPException) and 400 <= failure.status < 429
+                )
+                log.log(
+                    logging.ERROR if is_final else logging.WARNING,
+                    "commands_not_registered",
+                    extra={"cause": str(failure)},
+                )
+                if is_final:
+                    return  # what Discord says no to, it says no to again
+                await asyncio.sleep(pause_s)
+            else:
+                return
+
+    async def on_app_command_completion(
+        self, interaction: Interaction, _command: app_commands.Command[Any, ..., Any]
+    ) -> None:
+        """Note that a command has been handled."""
+        self.handling.end(interaction.id)
+
     async def close(self) -> None:
         """Stop drawing first, so that nothing is edited through a closed session."""
+        if self._registering is not None:
+            self._registering.cancel()
+            await asyncio.gather(self._registering, return_exceptions=True)
         if self._drawing is not None:
             self._drawing.cancel()
             await asyncio.gather(self._drawing, return_exceptions=True)
@@ -85,14 +134,14 @@ class AtelierClient(Client):
         press = Press.parse(custom_id)
         handler = self.forms.get(press.action) if press and len(press.numbers) == 2 else None
         if press is None or handler is None:
-            await guarded(interaction, unknown())
+            await guarded(interaction, unknown)
             return
         if custom_id in self._sent_forms:
             await explain(interaction, Refused("You have already sent this form."))
             return
         self._sent_forms.append(custom_id)
         values = form_values(interaction.data.get("components", []))  # type: ignore[arg-type]
-        await guarded(interaction, handler(interaction, press, values))
+        await guarded(interaction, lambda: handler(interaction, press, values))
 
     def _drawing_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
+HANGS_AFTER_S = 900.0  # longer than a silent worker is let live
 TOLD = 3  # waiting members who are told their new place when a batch starts
 
 
@@ -54,6 +56,7 @@ class Dispatcher:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.queue = FairQueue()
         self.running: dict[int, Job] = {}
+        self._turned_at_s: float | None = None  # None while it waits for work
         self._left: dict[int, float] = {}  # of the jobs being drawn: the share still to be done
 
     @property
@@ -115,12 +118,14 @@ class Dispatcher:
         await self._warm_up()
         loaded_model = None
         while True:
+            self._turned_at_s = time.monotonic()
             batch = self.queue.next_batch(
                 loaded_model=loaded_model,
                 running=Counter(job.member_id for job in self.running.values()),
                 max_images=self.max_images,
             )
             if not batch:
+                self._turned_at_s = None
                 await self._outside(self._wake.wait(), "a job to draw")
                 self._wake.clear()
                 continue
@@ -130,6 +135,10 @@ class Dispatcher:
             await self._draw([job for job in jobs if job.state is JobState.QUEUED], tickets)
             for ticket in tickets.values():  # not drawn after all
                 self.queue.settle(ticket, 0.0)
+
+    def is_turning(self) -> bool:
+        """Whether the loop waits for work, or something has happened in it of late."""
+        return self._turned_at_s is None or time.monotonic() - self._turned_at_s < HANGS_AFTER_S
 
     async def close(self) -> None:
         """Stop what still runs in the background; rendered jobs are posted at the next start."""
@@ -152,6 +161,7 @@ class Dispatcher:
         self._in_background(self._tell_waiting())
         try:
             async for event in draw(self._store, self._supervisor, jobs):
+                self._turned_at_s = time.monotonic()
                 match event:
                     case StepDone():
                         job = self.running[event.job_id]

@@ -30,7 +30,7 @@ from storage.store import DATABASE_NAME
 
 LEAST_COLUMNS = 120
 MIN_FREE_BYTES = 2**30  # about ten thousand pictures
-HEARTBEAT_TOO_OLD_S = 4 * HEARTBEAT_INTERVAL_S
+HEARTBEAT_TOO_OLD_S = 2.5 * HEARTBEAT_INTERVAL_S
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 WHEN_UNREADABLE = "see docs/backup.md and docs/upgrade.md"
 PREVIEW_MODULES = ("simcord", "aiohttp", "markdown_it", "linkify_it", "regex")

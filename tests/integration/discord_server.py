@@ -62,6 +62,8 @@ class DiscordServer(Messages):
         self.commands: list[dict[str, Any]] = []
         self.interactions: dict[str, Interaction] = {}
         self.forms: list[dict[str, Any]] = []
+        self.beat_interval_ms = 41_250
+        self.acknowledges = True  # the gateway's heartbeats
         self.permissions: dict[int, str] = {}  # in the channel
         self.roles: dict[int, list[int]] = {}
 
@@ -302,13 +304,13 @@ class DiscordServer(Messages):
     async def _gateway(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await socket.send_json({"op": 10, "d": {"heartbeat_interval": 41_250}})
+        await socket.send_json({"op": 10, "d": {"heartbeat_interval": self.beat_interval_ms}})
         async for frame in socket:
             if frame.type is not WSMsgType.TEXT:
                 break
             event = json.loads(frame.data)
             match event["op"]:
-                case 1:
+                case 1 if self.acknowledges:
                     await socket.send_json({"op": 11})
                 case 2 if event["d"]["token"] != self._token:
                     await socket.close(code=4004)

@@ -6,7 +6,7 @@ a form opened before a restart can be sent after it.
 """
 
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
 import discord
@@ -66,7 +66,10 @@ class PressButton(
         ours = cast("Interaction", interaction)  # this class is registered with our client only
         press = self.press
         handler = ours.client.presses.get(press.action) if press else None
-        await guarded(ours, handler(ours, press) if press and handler else unknown())
+        if press is None or handler is None:
+            await guarded(ours, unknown)
+        else:
+            await guarded(ours, lambda: handler(ours, press))
 
 
 async def unknown() -> None:
@@ -74,12 +77,15 @@ async def unknown() -> None:
     raise Gone("I no longer know this button; please use the command again.")
 
 
-async def guarded(interaction: discord.Interaction, handling: Awaitable[None]) -> None:
+async def guarded(interaction: Interaction, handler: Callable[[], Awaitable[None]]) -> None:
     """Await a press or form handler at the same border as the command tree's error handler."""
     try:
-        await handling
+        interaction.client.handling.begin(interaction.id)
+        await handler()
     except Exception as error:  # noqa: BLE001  # border: discord.py would only log it
         await explain(interaction, error)
+    finally:
+        interaction.client.handling.end(interaction.id)
 
 
 class Form(discord.ui.Modal):
