@@ -5,7 +5,8 @@ libraries are told to behave as on a smaller processor: oneDNN, ATen, MKL and nu
 variable for that. Two laws are told apart: the *same computation* gives equal bits everywhere, the
 *same picture* by other kernels lies within a distance.
 
-The last run has one core only, whatever the machine has. Nothing of this is needed on arm64, where
+The last run has all instructions and one core, whatever the machine has. `ARGS="AVX2 one-core"`
+chooses runs, everything else in it goes to pytest. Nothing of this is needed on arm64, where
 the libraries have one level; the tests run there as they are.
 """
 
@@ -68,7 +69,7 @@ LEVELS = (
     Level("AVX512_CORE", AVX512, "AVX512_CORE", "avx512", "AVX512"),
     Level("AVX512_CORE_BF16", AVX512 | {"avx512_bf16"}, "AVX512_CORE_BF16", "avx512", "AVX512"),
     Level("AMX", AVX512 | {"amx_bf16", "amx_tile"}, "AVX512_CORE_AMX", "avx512", "AVX512"),
-    Level("all of it, on one core", frozenset(), "ALL", "", "", cores=1),
+    Level("one-core", frozenset(), "ALL", "", "", cores=1),
 )  # fmt: skip
 
 
@@ -81,12 +82,18 @@ def _numpy_features() -> frozenset[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run pytest once a level, and return 1 if any failed; arguments go to pytest."""
+    """Run pytest once a level, and return 1 if any failed.
+
+    Args:
+        arguments: Names of levels, all if there are none; the others go to pytest.
+    """
+    chosen = [level for level in LEVELS if level.name in arguments] or LEVELS
+    arguments = [each for each in arguments if each not in {level.name for level in LEVELS}]
     flags = cpu_flags()
     if platform.machine() not in {"x86_64", "AMD64"}:
         return subprocess.run(_command(arguments), check=False).returncode
     said, is_bad = [], False
-    for level in LEVELS:
+    for level in chosen:
         if missing := sorted(level.needs - flags):
             said.append(f"{level.name}: not here, this processor has no {', '.join(missing)}")
             continue
