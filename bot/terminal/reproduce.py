@@ -23,7 +23,7 @@ from generation.work.errors import UnknownCheckpoint
 from generation.work.jobs import Image, Job
 from generation.work.orders import Order
 from generation.work.requests.imagine import Imagine
-from generation.work.results import EngineFingerprint, ImagesDone, OrderFailed
+from generation.work.results import DrawnImage, EngineFingerprint, ImagesDone, OrderFailed
 from storage.errors import NotFound, StorageError
 from storage.store import Store
 
@@ -90,19 +90,25 @@ async def _reproduce(settings: Settings, what: str, sha256: str | None) -> tuple
         drawn = done.images[0]
         name = f"image {image.id} (job {job.id}, seed {image.seed})"
         apart = await asyncio.to_thread(_apart, store, image, drawn.png)
-        is_same_file = drawn.sha256 == image.sha256
-        if is_same_file or (isinstance(apart, Distance) and apart.max_abs == 0):
+        is_identical = _is_same(image, drawn, apart)
+        if is_identical:
+            is_same_file = drawn.sha256 == image.sha256
             file = f"sha256 {image.sha256}" if is_same_file else SAME_PIXELS
             typer.echo(f"identical: {name}, {file}")
-            is_identical = True
         else:
             typer.echo(f"different: {name}")
             typer.echo(_fingerprints(job, done.fingerprint))
             typer.echo(f"  {apart}")
-            is_identical = False
         if note := _words_note(job.request, checkpoints(settings)[job.request.model]):
             typer.echo(f"  {note}")
         return is_identical, drawn.png
+
+
+def _is_same(image: Image, drawn: DrawnImage, apart: "Distance | str") -> bool:
+    """Say whether the same was drawn: by the pixels' hash, or in older records by the file."""
+    if image.pixels_sha256 is not None:
+        return image.pixels_sha256 == drawn.pixels_sha256
+    return drawn.sha256 == image.sha256 or (isinstance(apart, Distance) and apart.max_abs == 0)
 
 
 def _sha256_of(path: Path) -> str | None:

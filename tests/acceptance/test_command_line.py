@@ -51,15 +51,21 @@ class Terminal:
         assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def record_instead(self, path: Path, **engine: str) -> None:
-        """Make a file the record's only picture, drawn by an engine that differs in some fields."""
+    def record_instead(self, path: Path, pixels: str | None = None, **engine: str) -> None:
+        """Make a file the record's only picture, drawn by an engine that differs in some fields.
+
+        Args:
+            path: The file.
+            pixels: Its pixels' hash; a record of before there were such has none.
+            engine: Fields of the fingerprint that differ.
+        """
         content = path.read_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
         place = self.record / "images" / sha256[:2]
         place.mkdir(exist_ok=True)
         (place / f"{sha256}.png").write_bytes(content)
         with sqlite3.connect(self.record / "atelier.db") as connection:
-            connection.execute("UPDATE images SET sha256 = ?", (sha256,))
+            connection.execute("UPDATE images SET sha256 = ?, pixels_sha256 = ?", (sha256, pixels))
             for name, value in engine.items():
                 connection.execute(
                     "UPDATE jobs SET fingerprint = json_set(fingerprint, '$.' || ?, ?)",
@@ -127,10 +133,23 @@ def test_a_picture_whose_file_was_written_otherwise_is_the_same_picture(terminal
     path = terminal.folder / drawn["path"]
     with Image.open(path) as picture:
         picture.save(path, compress_level=0)  # as another version of the encoder would
-    terminal.record_instead(path)
-    said = terminal.atelier("reproduce", "1").stdout
-    assert "identical: image 1" in said
-    assert "only the encoding of the file differs" in said
+    with sqlite3.connect(terminal.record / "atelier.db") as connection:
+        ((pixels,),) = connection.execute("SELECT pixels_sha256 FROM images").fetchall()
+    connection.close()
+    for recorded in (None, pixels):
+        terminal.record_instead(path, recorded)
+        said = terminal.atelier("reproduce", "1").stdout
+        assert "identical: image 1" in said
+        assert "only the encoding of the file differs" in said
+    path.unlink()
+    for file in terminal.record.glob("images/*/*"):
+        file.unlink()
+    assert "identical" in terminal.atelier("reproduce", "1").stdout  # the hash is enough
+    terminal.imagine("another", "--seed", "7")
+    with sqlite3.connect(terminal.record / "atelier.db") as connection:
+        connection.execute("UPDATE images SET pixels_sha256 = ? WHERE id = 2", (pixels,))
+    connection.close()
+    assert "different: image 2" in terminal.atelier("reproduce", "2", code=1).stdout
 
 
 def test_a_picture_is_redrawn_in_the_words_its_style_had_then(terminal: Terminal) -> None:
