@@ -1,10 +1,6 @@
 """`atelier` as its users start it: a process, its output, its exit code."""
 
-import csv
-import hashlib
-import io
 import json
-import os
 import re
 import signal
 import sqlite3
@@ -12,83 +8,11 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-
-class Terminal:
-    """A folder of one's own, and settings in the environment."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        own = {name: v for name, v in os.environ.items() if not name.startswith("ATELIER_")}
-        own.pop("DISCORD_TOKEN", None)
-        root = str(Path(__file__).parents[2])
-        self.environment = {
-            **own,
-            "ATELIER_DEFAULT_MODEL": "pattern",
-            "PYTHONPATH": root,
-            "XDG_DATA_HOME": str(folder / "home"),
-        }
-        self.record = folder / "home" / "atelier"
-
-    def atelier(
-        self, *arguments: str, code: int = 0, standing_in: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command and check its exit code."""
-        done = subprocess.run(
-            [sys.executable, "-m", "bot", *arguments],
-            cwd=self.folder / standing_in,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        assert done.returncode == code, f"{arguments}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def record_instead(self, path: Path, pixels: str | None = None, **engine: str) -> None:
-        """Make a file the record's only picture, drawn by an engine that differs in some fields.
-
-        Args:
-            path: The file.
-            pixels: Its pixels' hash; a record of before there were such has none.
-            engine: Fields of the fingerprint that differ.
-        """
-        content = path.read_bytes()
-        sha256 = hashlib.sha256(content).hexdigest()
-        place = self.record / "images" / sha256[:2]
-        place.mkdir(exist_ok=True)
-        (place / f"{sha256}.png").write_bytes(content)
-        with sqlite3.connect(self.record / "atelier.db") as connection:
-            connection.execute("UPDATE images SET sha256 = ?, pixels_sha256 = ?", (sha256, pixels))
-            for name, value in engine.items():
-                connection.execute(
-                    "UPDATE jobs SET fingerprint = json_set(fingerprint, '$.' || ?, ?)",
-                    (name, value),
-                )
-        connection.close()
-
-    def imagine(self, *arguments: str) -> list[dict[str, Any]]:
-        """Draw, and return what was said about each picture."""
-        return [
-            json.loads(x) for x in self.atelier("imagine", *arguments, "--json").stdout.splitlines()
-        ]
-
-
-def rows_of(done: subprocess.CompletedProcess[str]) -> list[dict[str, str]]:
-    """Return the rows of a table, which begins with the mark that says UTF-8 to spreadsheets."""
-    assert done.stdout.startswith("\ufeff")
-    return list(csv.DictReader(io.StringIO(done.stdout[1:])))
-
-
-@pytest.fixture
-def terminal(tmp_path: Path) -> Terminal:
-    return Terminal(tmp_path)
+from tests.acceptance.conftest import Terminal, rows_of
 
 
 def test_the_same_seed_twice_is_the_same_picture(terminal: Terminal) -> None:
@@ -98,69 +22,6 @@ def test_the_same_seed_twice_is_the_same_picture(terminal: Terminal) -> None:
     assert (first["seed"], first["image_id"], second["image_id"]) == (7, 1, 2)
     with Image.open(terminal.folder / first["path"]) as picture:
         assert picture.size == (first["width"], first["height"])
-
-
-def test_every_picture_of_a_job_reproduces_on_its_own(terminal: Terminal) -> None:
-    drawn = terminal.imagine("a red apple", "--seed", "7", "--images", "4")
-    assert [each["seed"] for each in drawn] == [7, 8, 9, 10]
-    assert len({each["sha256"] for each in drawn}) == 4
-    by_number = terminal.atelier("reproduce", str(drawn[1]["image_id"]))
-    by_file = terminal.atelier("reproduce", drawn[1]["path"], "--out", "again.png")
-    assert "identical" in by_number.stdout
-    assert drawn[1]["sha256"] in by_file.stdout
-    assert (terminal.folder / "again.png").read_bytes() == (
-        terminal.folder / drawn[1]["path"]
-    ).read_bytes()
-
-
-def test_a_picture_that_comes_out_differently_is_told_apart(terminal: Terminal) -> None:
-    (drawn,) = terminal.imagine("a red apple", "--seed", "7")
-    # As if another machine had drawn it: one pixel and one line of the fingerprint differ.
-    path = terminal.folder / drawn["path"]
-    with Image.open(path) as picture:
-        changed = picture.copy()
-    changed.putpixel((0, 0), tuple(255 - value for value in changed.getpixel((0, 0))))
-    changed.save(path)
-    terminal.record_instead(path, numpy="1.0")
-    said = terminal.atelier("reproduce", str(path), code=1).stdout
-    assert "different: image 1" in said
-    assert "numpy: 1.0 -> " in said
-    assert re.search(r"largest difference \d+ of 255, mean 0\.\d+, PSNR \d+\.\d dB", said)
-
-
-def test_a_picture_whose_file_was_written_otherwise_is_the_same_picture(terminal: Terminal) -> None:
-    (drawn,) = terminal.imagine("a red apple", "--seed", "7")
-    path = terminal.folder / drawn["path"]
-    with Image.open(path) as picture:
-        picture.save(path, compress_level=0)  # as another version of the encoder would
-    with sqlite3.connect(terminal.record / "atelier.db") as connection:
-        ((pixels,),) = connection.execute("SELECT pixels_sha256 FROM images").fetchall()
-    connection.close()
-    for recorded in (None, pixels):
-        terminal.record_instead(path, recorded)
-        said = terminal.atelier("reproduce", "1").stdout
-        assert "identical: image 1" in said
-        assert "only the encoding of the file differs" in said
-    path.unlink()
-    for file in terminal.record.glob("images/*/*"):
-        file.unlink()
-    assert "identical" in terminal.atelier("reproduce", "1").stdout  # the hash is enough
-    terminal.imagine("another", "--seed", "7")
-    with sqlite3.connect(terminal.record / "atelier.db") as connection:
-        connection.execute("UPDATE images SET pixels_sha256 = ? WHERE id = 2", (pixels,))
-    connection.close()
-    assert "different: image 2" in terminal.atelier("reproduce", "2", code=1).stdout
-
-
-def test_a_picture_is_redrawn_in_the_words_its_style_had_then(terminal: Terminal) -> None:
-    (drawn,) = terminal.imagine("a red apple", "--seed", "7", "--style", "bold")
-    with sqlite3.connect(terminal.record / "atelier.db") as connection:
-        connection.execute(
-            "UPDATE jobs SET request = json_set(request, '$.template', 'a {prompt} of then')"
-        )
-    connection.close()
-    said = terminal.atelier("reproduce", drawn["path"], code=1).stdout
-    assert "drawn with those of then, 'a {prompt} of then'; today they are '{prompt}, bold'" in said
 
 
 def test_two_commands_in_two_folders_share_one_record(terminal: Terminal) -> None:
@@ -345,87 +206,6 @@ def test_a_record_of_a_newer_version_is_left_alone(terminal: Terminal) -> None:
     connection.close()
     assert "newer" in terminal.atelier("log", code=3).stderr
     assert "newer" in terminal.atelier("doctor", "--quick", code=1).stdout
-
-
-def test_the_doctor_only_looks_at_an_old_record(terminal: Terminal) -> None:
-    terminal.record.mkdir(mode=0o700, parents=True)
-    path = terminal.record / "atelier.db"
-    with sqlite3.connect(path) as connection:
-        connection.executescript("CREATE TABLE jobs (id); PRAGMA user_version = 1")
-    connection.close()
-    before = path.read_bytes()
-    terminal.environment["COLUMNS"] = "400"  # a line a row
-    said = terminal.atelier("doctor", "--quick", code=1).stdout  # 1: no bot is running
-    assert re.search(r"database\s+│ ok .*schema version 1; the next start makes it", said)
-    assert path.read_bytes() == before
-    assert [each.name for each in terminal.record.iterdir()] == ["atelier.db"]
-
-
-def test_the_doctor_finds_everything_well(terminal: Terminal) -> None:
-    terminal.environment["DISCORD_TOKEN"] = "a-secret-that-nobody-sees"  # noqa: S105
-    done = terminal.atelier("doctor")
-    for check in ("settings", "data folder", "text encoder", "device", "worker"):
-        assert re.search(rf"{check}\s+│ ok", done.stdout), check
-    assert "a-secret" not in done.stdout + done.stderr
-
-
-def test_the_doctor_names_a_checkpoint_that_was_changed(terminal: Terminal) -> None:
-    folder = terminal.folder / "broken"
-    folder.mkdir()
-    (folder / "weights.safetensors").write_bytes(b"other")
-    (terminal.folder / "atelier.toml").write_text(
-        f'[[models]]\nname = "broken"\nfolder = "{folder}"\n'
-        f'[models.sha256]\n"weights.safetensors" = "{"0" * 64}"\n'
-    )
-    said = terminal.atelier("doctor", code=1).stdout
-    assert re.search(r"model broken\s+│ FAILED", said)
-    assert "fetch its files again" in said
-
-
-def test_the_doctor_names_what_each_checkpoint_lacks_and_the_remedy(terminal: Terminal) -> None:
-    pickled = terminal.folder / "pickled"
-    (pickled / "unet").mkdir(parents=True)
-    (pickled / "unet/config.json").write_text("{}")
-    (pickled / "unet/diffusion_pytorch_model.bin").touch()
-    (pickled / "model_index.json").write_text('{"unet": ["diffusers", "UNet2DConditionModel"]}')
-    (terminal.folder / "one.safetensors").touch()
-    (terminal.folder / "atelier.toml").write_text(
-        '[[models]]\nname = "big"\nhub_id = "nobody/nothing"\nrevision = "' + "0" * 40 + '"\n'
-        '[[models]]\nname = "pickled"\nfolder = "pickled"\n'
-        '[[models]]\nname = "one"\nfolder = "one.safetensors"\n'
-    )
-    terminal.environment["COLUMNS"] = "400"  # a line a row
-    done = terminal.atelier("doctor", "--model", "pickled", "--online", code=1)
-    said = " ".join(done.stdout.replace("│", " ").split())
-    assert re.search(r"model big\s+- .*not fetched yet", said)
-    assert "atelier models fetch big" in said
-    assert re.search(r"model pickled\s+FAILED .*pickle", said)
-    assert re.search(r"model one\s+FAILED .*one file", said)
-    assert re.search(r"worker\s+ok\s+pattern", said)
-    assert re.search(r"worker\s+FAILED\s+pickled", said)
-    assert re.search(r"online\s+FAILED\s+not tried", said)
-    assert re.search(r"database\s+-\s+none yet", said)
-    assert not terminal.record.exists()  # it only looked
-    refused = terminal.atelier("imagine", "a fox --model big", code=3).stderr
-    assert refused.endswith("not fetched yet: atelier models fetch big\n")
-    assert len(refused.splitlines()) == 1
-
-
-def test_the_doctor_names_a_data_folder_that_others_can_read(terminal: Terminal) -> None:
-    terminal.record.mkdir(mode=0o755, parents=True)
-    said = terminal.atelier("doctor", code=1).stdout
-    assert re.search(r"data folder\s+│ FAILED", said)
-    assert "chmod 700" in said
-
-
-def test_a_health_check_wants_a_fresh_heartbeat(terminal: Terminal) -> None:
-    assert "never seen" in terminal.atelier("doctor", "--quick", code=1).stdout
-    heartbeat = terminal.record / "heartbeat"
-    heartbeat.parent.mkdir(mode=0o700, parents=True)
-    heartbeat.touch()
-    terminal.atelier("doctor", "--quick")
-    os.utime(heartbeat, (1, 1))
-    assert "restart the bot" in terminal.atelier("doctor", "--quick", code=1).stdout
 
 
 def test_help_is_quick_and_names_every_command() -> None:
