@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from bot.chat.client import AtelierClient
 from bot.chat.delivery import Delivery
 from bot.chat.uploads import Uploads
-from bot.models import checkpoints, offered
+from bot.models import checkpoints, offered, taking_uploads
 from bot.settings import Settings
 from bot.studio.dispatch import Dispatcher
+from bot.studio.gate import Gate
 from bot.studio.studio import Studio
 from generation.engine.supervisor import Supervisor
 from generation.work.outside import Outside, just_wait
@@ -52,12 +53,14 @@ async def open_app(settings: Settings, *, outside: Outside = just_wait) -> Async
         delivery = Delivery(store, client, progress_interval_s=settings.progress_interval_s)
         client.messages = delivery
         client.uploads = Uploads(settings.max_upload_bytes, settings.upload_hosts)
+        gate = Gate(store, taking_uploads(settings, known))
         dispatcher = Dispatcher(store, supervisor, known, delivery, outside)
         client.studio = Studio(
             store,
-            offered(known, settings.default_model),
+            gate,
+            dispatcher,
+            checkpoints=offered(known, settings.default_model),
             default_model=settings.default_model,
             jobs_waiting_per_server=settings.jobs_waiting_per_server,
-            dispatcher=dispatcher,
         )
         yield App(store, supervisor, client.studio, client)

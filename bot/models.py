@@ -38,6 +38,12 @@ def offered(known: Mapping[str, Checkpoint], default_model: str) -> dict[str, Ch
     }
 
 
+def taking_uploads(settings: Settings, known: Mapping[str, Checkpoint]) -> frozenset[str]:
+    """Return which checkpoints may start from uploaded pictures: ours, and those that say so."""
+    closed = {model.name for model in settings.models if not model.uploads}
+    return frozenset(known) - closed
+
+
 def _described(model: ModelSettings) -> Checkpoint:
     try:
         return _checkpoint(model)

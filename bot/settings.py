@@ -142,6 +142,12 @@ class ModelSettings(BaseModel):
     sha256: Mapping[str, str] = Field(
         default_factory=dict, description="file in `folder` to its SHA-256, checked before loading"
     )
+    uploads: bool = Field(
+        default=False,
+        description="whether people may start from pictures that they upload. Off, because nothing "
+        "looks at what is on them yet: from 2 December 2026 the EU forbids image systems that "
+        "foreseeably undress people without safeguards. Remixes of what I drew need no such yes",
+    )
     scorer: FilePath | None = Field(
         default=None,
         description="folder that `atelier train scorer` exported; picks the best pictures where "

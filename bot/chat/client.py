@@ -84,7 +84,6 @@ class AtelierClient(Client):
         """Register buttons and commands, take up old jobs, start drawing."""
         self.add_dynamic_items(PressButton)
         self._registering = asyncio.create_task(self._register_commands(), name="commands")
-        await self.studio.drop_unanswered()
         await self.studio.dispatcher.recover()
         self._drawing = asyncio.create_task(self.studio.dispatcher.run(), name="dispatcher")
         self._drawing.add_done_callback(self._drawing_ended)

@@ -66,6 +66,7 @@ class Dispatcher:
 
     async def recover(self) -> None:
         """Take up what an earlier life of the bot left behind."""
+        await self._store.jobs.drop_unanswered(now())
         await clear_abandoned(self._store)
         for job in await self._store.attempts.recoverable(worker=BOT, now=now()):
             again = await interrupted(self._store, job)
@@ -108,7 +109,7 @@ class Dispatcher:
             drawing_s + wait.at_most_s + job.cost_s,
         )
 
-    async def cancel(self, job: Job) -> None:
+    def cancel(self, job: Job) -> None:
         """Take a job out of the line, or stop it at its next step."""
         if self.queue.remove(job.id) is None and job.id in self.running:
             self._supervisor.cancel(job.id)

@@ -1,6 +1,7 @@
 """What moderators do: each act has a reason and leaves an audit entry that names who and when."""
 
 from bot.studio.actors import Actor
+from bot.studio.dispatch import Dispatcher
 from bot.studio.drawing import now
 from bot.studio.refusals import Gone, Refused
 from generation.work.jobs import Job
@@ -14,10 +15,12 @@ class Oversight:
 
     Args:
         store: What is remembered.
+        dispatcher: The line and the worker.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, dispatcher: Dispatcher) -> None:
         self._store = store
+        self._dispatcher = dispatcher
 
     async def take_down(
         self, actor: Actor, job_id: int, reason: str
@@ -71,6 +74,8 @@ class Oversight:
     ) -> ModerationAction:
         """Keep a job's owner from drawing on this server, or let them again.
 
+        What they have waiting is cancelled with it, and what is drawn stops at its next step.
+
         Args:
             actor: Who acts.
             job_id: The job it is about; the audit entry names it.
@@ -100,7 +105,7 @@ class Oversight:
                 member_id=job.member_id,
                 job_id=job.id,
             )
-        action, _ = await self._store.moderation.suspend(
+        action, stopped = await self._store.moderation.suspend(
             job.member_id,
             guild_id=actor.guild_id,
             moderator_id=actor.member_id,
@@ -108,6 +113,8 @@ class Oversight:
             now=now(),
             job_id=job.id,
         )
+        for each in stopped:
+            self._dispatcher.cancel(each)
         return action
 
     async def report(self, actor: Actor, job_id: int, reason: str) -> Job:

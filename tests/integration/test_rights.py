@@ -10,10 +10,11 @@ from bot.chat.presses import Action, Press
 from bot.chat.views.press import PressButton
 from bot.demo.stage import text_of
 from bot.studio.actors import Actor
+from bot.studio.asking import Ask
 from bot.studio.refusals import Gone, Refused
-from bot.studio.studio import Ask
 from generation.work.jobs import Job
 from storage.moderation import ActionKind
+from storage.settings import GuildSettings
 from tests.integration.conftest import World, answer_to, buttons
 
 ELSEWHERE = "belongs to another server"
@@ -136,7 +137,7 @@ async def test_even_ones_own_job_is_acted_on_from_its_own_server_only(world: Wor
         studio.vote(away, image.id),
         studio.delete(away, job.id),
         studio.cancel(away, job.id),
-        studio.check_remix(away, image),
+        studio.gate.check_remix(away, image),
         studio.submit(away, ask),
         studio.oversight.report(away, job.id, "no"),
     ):
@@ -272,8 +273,11 @@ async def test_what_would_be_refused_in_the_end_is_refused_before_anything_is_fe
     world: World,
 ) -> None:
     actor = Actor(member_id=world.bob.id, guild_id=world.guild.id, channel_id=world.channel.id)
+    many = Ask(text="{" + ",".join("abcdefgh") + "} fox", channel_id=world.channel.id)
+    rules = GuildSettings(jobs_waiting_per_member=7)
+    await world.app.store.settings.save_guild(world.guild.id, rules)
     with pytest.raises(Refused, match="jobs waiting here"):
-        await world.app.studio.check_ask(actor, world.channel.id, 10_000)
+        await world.app.studio.check_ask(actor, many)
     await allow(world, world.guild.create_text_channel("art"))
     with pytest.raises(Refused, match="Pictures are drawn in"):
-        await world.app.studio.check_ask(actor, world.channel.id, 1)
+        await world.app.studio.check_ask(actor, Ask(text="a fox", channel_id=world.channel.id))

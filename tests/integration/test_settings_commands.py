@@ -11,8 +11,8 @@ from bot.demo.stage import text_of
 from bot.grammar.flags import FLAGS
 from bot.models import offered
 from bot.studio.actors import Actor
+from bot.studio.asking import Ask
 from bot.studio.refusals import Refused
-from bot.studio.studio import Ask
 from generation.work.checkpoints import PATTERN
 from generation.work.jobs import Job, JobState
 from storage.consent import Scope

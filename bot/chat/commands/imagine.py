@@ -12,8 +12,8 @@ from bot.chat.answers import think, withdraw
 from bot.chat.base import Interaction
 from bot.chat.views.asking import proceed
 from bot.grammar.prompts import parse_jobs
+from bot.studio.asking import Ask
 from bot.studio.refusals import Refused
-from bot.studio.studio import Ask
 from generation.work.requests.imagine import MAX_IMAGES
 
 CHOICES_SHOWN = 25  # Discord's limit for autocomplete
@@ -49,20 +49,20 @@ async def imagine(
         raise Refused("I can start from one picture at a time; please give just one.")
     ask = Ask(text=text, channel_id=interaction.channel_id or 0, num_images=images)
     if picture := image or next(iter(urls), None):
-        await _from_picture(interaction, ask, picture, len(parsed))
+        await _from_picture(interaction, ask, picture)
     else:
         studio, actor = interaction.client.studio, await actor_of(interaction)
         await proceed(interaction, await studio.submit(actor, ask))
 
 
 async def _from_picture(
-    interaction: Interaction, ask: Ask, picture: discord.Attachment | str, count: int
+    interaction: Interaction, ask: Ask, picture: discord.Attachment | str
 ) -> None:
     """Ask the rules, then fetch and decode what the jobs start from, then submit them."""
     studio, actor = interaction.client.studio, await actor_of(interaction)
     uploads = interaction.client.uploads
     uploads.check(actor.member_id, picture)
-    await studio.check_ask(actor, ask.channel_id, count)
+    await studio.check_ask(actor, ask)
     # Fetching and decoding may take longer than the three seconds an answer may.
     await think(interaction, ephemeral=False)
     try:

@@ -15,7 +15,7 @@ from bot.chat.presses import Action, Press
 from bot.chat.views import result as views
 from bot.chat.views.press import PressButton
 from bot.messages import CONSENT
-from bot.studio.studio import Submission
+from bot.studio.asking import Submission
 from generation.work.jobs import Job, Place
 from storage.consent import Scope
 
@@ -38,7 +38,8 @@ async def proceed(
     """
     span = (submission.jobs[0].id, submission.jobs[-1].id)
     if not submission.needs_consent and not submission.needs_confirmation:
-        jobs = await interaction.client.studio.claim(submission.jobs)
+        actor = await actor_of(interaction)
+        jobs = await interaction.client.studio.claim(actor, submission.jobs)
         await stand(interaction, jobs, is_open=is_open)
         return
     if is_open:
@@ -114,7 +115,7 @@ async def flip_consent(interaction: Interaction, press: Press) -> None:
 
 async def save_consent(interaction: Interaction, press: Press) -> None:
     """Record the answers and go on with what waited for them."""
-    first_id, last_id, answers = press.numbers
+    first_id, _, answers = press.numbers
     await acknowledge(interaction)
     studio, actor = interaction.client.studio, await actor_of(interaction)
     asked = {Scope(scope): label for scope, label in CONSENT.choices}
@@ -123,10 +124,10 @@ async def save_consent(interaction: Interaction, press: Press) -> None:
     submission = None
     try:
         if first_id:
-            submission = studio.confirmed(await studio.held(actor, first_id, last_id))
+            submission = studio.confirmed(await studio.held(actor, first_id))
             if not submission.needs_confirmation:
                 # Queued before it is said: whatever cuts us off now, "Saved" comes with pictures.
-                queued = await studio.claim(submission.jobs)
+                queued = await studio.claim(actor, submission.jobs)
                 submission = dataclasses.replace(submission, jobs=queued)
     finally:
         chosen = "; ".join(label for scope, label in asked.items() if given[scope])
@@ -157,8 +158,8 @@ async def confirm(interaction: Interaction, press: Press) -> None:
     """Draw the many jobs that waited for a yes."""
     await acknowledge(interaction)
     studio = interaction.client.studio
-    held = await studio.held(await actor_of(interaction), *press.numbers)
-    jobs = await studio.claim(held)
+    actor = await actor_of(interaction)
+    jobs = await studio.claim(actor, await studio.held(actor, press.numbers[0]))
     await note_instead(interaction, f"{len(jobs)} jobs are on their way.")
     await stand(interaction, jobs)
 
@@ -167,7 +168,7 @@ async def dismiss(interaction: Interaction, press: Press) -> None:
     """Drop the many jobs that waited for a yes."""
     await acknowledge(interaction)
     studio = interaction.client.studio
-    jobs = await studio.held(await actor_of(interaction), *press.numbers)
+    jobs = await studio.held(await actor_of(interaction), press.numbers[0])
     await studio.dismiss(jobs, "withdrawn before the start")
     await note_instead(interaction, "Nothing was drawn.")
 

@@ -15,8 +15,8 @@ from bot.chat.views.asking import note_instead, proceed
 from bot.chat.views.press import Form, PressButton
 from bot.grammar.remixing import asked_again, with_settings
 from bot.messages import mention, plain, without_links
+from bot.studio.asking import Ask
 from bot.studio.refusals import Gone
-from bot.studio.studio import Ask
 from generation.work.jobs import Job, JobState
 
 MAX_FIELD = 4_000  # characters of a form's field, Discord's limit; twice what a prompt may have
@@ -49,7 +49,7 @@ async def open_remix(interaction: Interaction, press: Press) -> None:
     shown = [image for image in await studio.store.images.of_job(job.id) if image.is_shown]
     if not shown:
         raise Gone("Those pictures were removed, so they cannot be remixed.")
-    await studio.check_remix(actor, shown[0])
+    await studio.gate.check_remix(actor, shown[0])
     asked = asked_again(job.typed, job.request, studio.checkpoints)
     prompt: discord.ui.TextInput[Any] = discord.ui.TextInput(
         style=discord.TextStyle.paragraph,
