@@ -76,3 +76,34 @@ async def test_answers_are_recorded_all_or_none(store):
             ALICE, {Scope.REMIX: True, "mine": True}, **TEXT, interaction_id=1, now=NOW
         )
     assert await store.consents.current(ALICE) is None
+
+
+async def test_someone_is_asked_again_about_what_the_question_now_means(store):
+    asked = {Scope.REMIX: {"0" * 64}, Scope.TRAINING: {"0" * 64}}
+    needs = store.consents.needs_answer
+    assert await needs(ALICE, asked) == {Scope.REMIX, Scope.TRAINING}
+    await answer(store, {Scope.REMIX: True, Scope.TRAINING: False})
+    assert await needs(ALICE, asked) == frozenset()
+    changed = {**asked, Scope.TRAINING: {"1" * 64}}
+    assert await needs(ALICE, changed) == {Scope.TRAINING}
+    assert await needs(ALICE, {Scope.TRAINING: {"0" * 64, "1" * 64}}) == frozenset()
+    assert await needs(BOB, asked) == {Scope.REMIX, Scope.TRAINING}
+
+
+async def test_a_yes_to_other_words_allows_nothing(store):
+    await answer(store, {Scope.REMIX: True, Scope.TRAINING: True})
+    asked = {Scope.REMIX: {"0" * 64}, Scope.TRAINING: {"1" * 64}}
+    assert await store.consents.current(ALICE, asked) == {**ALL_OFF, Scope.REMIX: True}
+
+
+async def test_each_answer_keeps_the_hash_of_its_own_words(store):
+    read = {Scope.REMIX: "2" * 64, Scope.TRAINING: "3" * 64}
+    records = await store.consents.append(
+        ALICE,
+        dict.fromkeys(read, True),
+        text_version="2",
+        text_sha256=read,
+        interaction_id=1,
+        now=NOW,
+    )
+    assert {record.scope: record.text_sha256 for record in records} == read

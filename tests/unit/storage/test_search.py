@@ -2,12 +2,20 @@ import datetime as dt
 import importlib
 import itertools
 import re
+import sqlite3
 
 import pytest
 
+from generation.work.inputs import Role
 from generation.work.jobs import JobState
+from storage.consent import Scope
+from storage.files import FileKind
+from storage.moderation import ActionKind
+from storage.outbox import MessageKind, MessageState
+from storage.schema import FORGET_WORDS, SECURE_INDEX_SINCE
 from storage.search import COUNT_LIMIT, SEARCH_EVERY, SEARCH_MATCHING, Filters
 from storage.settings import COSTS
+from storage.steps import Outcome
 
 from .conftest import ALICE, BOB, GUILD, NOW, request_for
 
@@ -194,3 +202,96 @@ async def test_the_index_agrees_with_the_jobs_after_every_kind_of_change(scene):
     assert await found(scene, text="fox") == []
     assert await found(scene, text="owl") == []
     assert await found(scene, state=JobState.FAILED) == [""]
+
+
+@pytest.mark.parametrize(
+    ("typed", "parts", "strangers"),
+    [
+        (
+            "红色的狐狸在雪地里 --style 3d",
+            ["狐狸", "红色", "雪地里", "狐", "色的狐"],
+            ["狸狐", "猫"],
+        ),
+        ("赤いキツネとたぬき", ["キツネ", "赤い", "たぬき", "ネとた"], ["ツキ", "犬"]),
+        ("สุนัขจิ้งจอกสีแดง", ["จิ้งจอก", "สุนัข", "แดง"], ["แมว", "จอกจิ้ง"]),
+        ("빨간여우가 눈밭에서", ["여우", "빨간", "눈밭"], ["고양이", "우여"]),
+        ("𠮷野家 fox猫", ["𠮷野", "猫", "fox", "fox猫", "fo"], ["野猫", "家fox"]),
+    ],
+)
+async def test_any_part_of_a_word_without_spaces_is_found(scene, typed, parts, strangers):
+    await scene.job("a fox and an owl")
+    job = await scene.job(typed)
+    for text in parts:
+        ids = [each.id for each in await scene.store.jobs.search(guild_id=GUILD, text=text)]
+        assert job.id in ids, text
+    for text in strangers:
+        assert not await found(scene, text=text), text
+
+
+async def test_parts_of_two_words_are_no_word(scene):
+    await scene.job("红狐 狸猫", request=request_for("红狐 狸猫", negative_prompt="雪人"))
+    assert await found(scene, text="红狐")
+    assert await found(scene, text="狸猫 雪")
+    assert not await found(scene, text="狐狸")
+    assert not await found(scene, text="猫雪")
+
+
+async def test_latin_prompts_take_no_room_for_letters(scene):
+    job = await scene.job("a föx, 2 owls – “quoted” 🦊")
+    row = await scene.store.database.one("SELECT letters FROM jobs WHERE id = ?", (job.id,))
+    assert row["letters"] is None
+
+
+async def test_forgotten_words_leave_nothing_in_the_file(store, scene):
+    """With the SQLite that has it by secure deletion, with an older one by merging the index."""
+    job = await scene.job("zyxxyword secretname")
+    await scene.job("a fox")
+    async with store.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE jobs SET typed = '', prompt = '', request = '{}' WHERE id = ?", (job.id,)
+        )
+        if sqlite3.sqlite_version_info < SECURE_INDEX_SINCE:
+            await connection.execute(FORGET_WORDS)
+    await store.database.all("SELECT 1")
+    path = store.database.path
+    await store.close()
+    assert not any(
+        word in file.read_bytes()
+        for word in (b"zyxxyword", b"secretname")
+        for file in path.parent.glob(f"{path.name}*")
+    )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM votes WHERE person_id = ?",
+        "SELECT 1 FROM reports WHERE reporter_id = ?",
+        "SELECT 1 FROM moderation_actions WHERE moderator_id = ?",
+        "SELECT 1 FROM moderation_actions WHERE person_id = ?",
+        "SELECT 1 FROM consents WHERE person_id = ?",
+        "SELECT 1 FROM files WHERE person_id = ?",
+        "SELECT 1 FROM messages WHERE recipient_id = ?",
+        "SELECT 1 FROM images JOIN jobs ON jobs.id = images.job_id WHERE jobs.person_id = ?",
+        "SELECT 1 FROM job_inputs WHERE sha256 = ?",
+    ],
+)
+async def test_everything_of_one_person_is_found_without_a_scan(store, sql):
+    plan = await plan_of(store.database, sql, (1,))
+    assert not scans(plan), plan
+
+
+async def test_names_that_the_code_knows_are_those_of_the_record(store):
+    known = {
+        "job_states": JobState,
+        "attempt_outcomes": Outcome,
+        "input_roles": Role,
+        "file_kinds": FileKind,
+        "message_kinds": MessageKind,
+        "message_states": MessageState,
+        "consent_scopes": Scope,
+        "action_kinds": ActionKind,
+    }
+    for table, names in known.items():
+        rows = await store.database.all(f"SELECT name FROM {table}")  # noqa: S608
+        assert {row["name"] for row in rows} == set(names), table
