@@ -1,5 +1,6 @@
 """What `atelier doctor` finds of the checkpoints: their files, and whether they draw."""
 
+import asyncio
 import dataclasses
 import time
 from pathlib import Path
@@ -107,6 +108,9 @@ async def try_worker(settings: Settings, name: str) -> Check:
         if name not in known:
             found = f"no model is called {name!r}; there are {', '.join(known)}"
             return Check("worker", Verdict.FAILED, found, "correct the name")
+        files = await asyncio.to_thread(_look_at, known[name], name)
+        if files.verdict is Verdict.FAILED:
+            return Check("worker", Verdict.FAILED, f"{name}: not tried, see above", files.remedy)
         said = await _draw_one(settings, known[name])
     except GenerationError as error:
         remedy = f"{CORRECT_TABLE}, or {FETCH_AGAIN}"
