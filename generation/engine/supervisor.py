@@ -43,6 +43,7 @@ from generation.work.results import (
 log = logging.getLogger(__name__)
 
 WHAT = "the drawing worker"
+REAP_TIMEOUT_S = 1.0
 STOP_TIMEOUT_S = 5.0
 MAX_DELAY_S = 30.0
 ENDS = (Remarked, OrderFailed, OrderCancelled, OrderLost)
@@ -336,6 +337,8 @@ class Supervisor:
         finally:
             processes.let_go(process)
             self._lost(worker, reason)
+            with contextlib.suppress(TimeoutError):  # killed, it is gone in no time: see it off
+                await at_most(process.wait(), REAP_TIMEOUT_S)
 
     async def _take_all(self, worker: Worker) -> None:
         decoder, stdin, stdout = wire.Decoder(), worker.process.stdin, worker.process.stdout
