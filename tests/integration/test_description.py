@@ -122,6 +122,9 @@ async def test_everything_the_bot_says_is_what_discord_describes(tmp_path: Path)
         await take_the_tour(life)
         calls = [call for call in life.discord.calls if call.payload is not None]
         assert life.discord.violations == []
+    (commands,) = (call.payload for call in calls if call.path.endswith("/commands"))
+    # On servers only: a member's own installation would be under no server's rules.
+    assert all(each["integration_types"] == [0] for each in commands)
     description = described()
     for call in calls:
         assert problems_of(description, call) == [], f"{call.method} {call.path}"
