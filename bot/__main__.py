@@ -15,7 +15,7 @@ import typer
 from bot.exits import HELP, ExitCode, Stop
 from bot.grammar.prompts import PromptError
 from bot.settings import CONFIG_FILE, SettingsRefused
-from bot.terminal import assessment, demo, doctor, imagine, log, reproduce, run, training
+from bot.terminal import assessment, demo, doctor, imagine, log, models, reproduce, run, training
 from generation.work.errors import (
     FileRefused,
     GenerationError,
@@ -39,6 +39,7 @@ data.command("build")(training.build)
 for command in (run.run, demo.demo, imagine.imagine, reproduce.reproduce, log.log):
     atelier.command()(command)
 atelier.add_typer(data, name="data")
+atelier.add_typer(models.models, name="models")
 atelier.command()(training.train)
 atelier.command()(assessment.assess)
 atelier.command()(doctor.doctor)

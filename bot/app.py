@@ -45,6 +45,9 @@ async def open_app(settings: Settings, *, outside: Outside = just_wait) -> Async
             device=settings.device,
             dtype=settings.dtype,
             threads=settings.threads,
+            start_timeout_s=settings.start_timeout_s,
+            step_timeout_s=settings.step_timeout_s,
+            load_timeout_s=settings.load_timeout_s,
             previews=settings.previews,
             outside=outside,
         )

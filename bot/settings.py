@@ -221,6 +221,16 @@ class Settings(BaseSettings):
     previews: bool = Field(
         default=True, description="show a small preview while a slow model is drawing"
     )
+    start_timeout_s: Annotated[float, Field(ge=1, le=3_600)] = Field(
+        default=120, description="longest start of the drawing process, without loading a model"
+    )
+    step_timeout_s: Annotated[float, Field(ge=1, le=86_400)] = Field(
+        default=300,
+        description="longest silence of the drawing process; then it is ended and replaced",
+    )
+    load_timeout_s: Annotated[float, Field(ge=1, le=86_400)] = Field(
+        default=3_600, description="longest load of a model, its first download included"
+    )
     max_upload_bytes: Annotated[Whole, Field(ge=1_024, le=100 * 2**20)] = Field(
         default=10 * 2**20, description="largest picture accepted as `image`"
     )

@@ -71,11 +71,10 @@ def _look_at(checkpoint: Checkpoint, needed: str) -> Check:
 
 
 def _look_at_hub(name: str, checkpoint: Checkpoint, needed: str) -> Check:
-    from generation.techniques.diffusion.folder import lacking
+    from generation.techniques.diffusion import files
 
     place = f"{checkpoint.source} at {(checkpoint.revision or '')[:12]}"
-    folder = _fetched(checkpoint)
-    if folder is None or lacking(checkpoint, folder):
+    if files.fetched(checkpoint) is None:
         return Check(
             name,
             Verdict.FAILED if checkpoint.name == needed else Verdict.SKIPPED,
@@ -83,21 +82,6 @@ def _look_at_hub(name: str, checkpoint: Checkpoint, needed: str) -> Check:
             f"atelier models fetch {checkpoint.name}",
         )
     return Check(name, Verdict.OK, place)
-
-
-def _fetched(checkpoint: Checkpoint) -> Path | None:
-    """Return where a hub's files of this revision lie on this disk, or None."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(
-                checkpoint.source, revision=checkpoint.revision, local_files_only=True
-            )
-        )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
-        return None
 
 
 async def try_worker(settings: Settings, name: str) -> Check:

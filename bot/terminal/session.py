@@ -104,6 +104,9 @@ async def open_worker(settings: Settings, first: Checkpoint) -> AsyncIterator[Su
         device=settings.device,
         dtype=settings.dtype,
         threads=settings.threads,
+        start_timeout_s=settings.start_timeout_s,
+        step_timeout_s=settings.step_timeout_s,
+        load_timeout_s=settings.load_timeout_s,
     )
     try:
         yield supervisor

@@ -24,6 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
 
 from generation.engine import finishing
+from generation.engine.fetch import Told
 from generation.engine.finishing import Picture
 from generation.engine.residents import AnyTechnique, Place, Residents
 from generation.techniques.protocol import Slot
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Report = Callable[[WorkerEvent], None]
-AroundLoad = Callable[[str], contextlib.AbstractContextManager[None]]
+AroundLoad = Callable[[str], contextlib.AbstractContextManager[Told]]
 
 PREVIEW_FROM_S = 1.0  # seconds a step must take before previews are worth their decoding
 PREVIEW_EVERY_S = 2.0  # messages are not edited more often anyway
@@ -102,7 +103,8 @@ class Engine:
         threads: CPU cores to use; 0 for all.
         previews: Whether slow steps come with a preview.
         memory_bytes: What loaded checkpoints may take together; None for what the device gives.
-        around_load: Entered with a checkpoint's name while it is loaded.
+        around_load: Entered with a checkpoint's name while it is loaded; what it gives takes how
+            far its download is.
 
     Attributes:
         is_broken: Whether the device failed in a way that only a new process heals. What was
@@ -118,7 +120,7 @@ class Engine:
         threads: int = 0,
         previews: bool = False,
         memory_bytes: int | None = None,
-        around_load: AroundLoad = lambda name: contextlib.nullcontext(),
+        around_load: AroundLoad = lambda name: contextlib.nullcontext(_tell_nobody),
     ) -> None:
         self._residents = Residents(checkpoints, Place(device, dtype, threads, memory_bytes))
         self._previews = previews
@@ -225,8 +227,8 @@ class Engine:
     def _technique(self, name: str) -> AnyTechnique:
         if name in self._residents:
             return self._residents.get(name)
-        with self._around_load(name):
-            return self._residents.get(name)
+        with self._around_load(name) as told:
+            return self._residents.get(name, told)
 
     def _may_begin(self, drawing: Drawing) -> bool:
         if not self._active:
@@ -329,7 +331,7 @@ class Engine:
             lambda: finishing.finish(pictures, order.request, checkpoint), is_on_device=False
         )
         if images is None:
-            drawing.report(told(order.job_id, problem))
+            drawing.report(ended(order.job_id, problem))
             return
         spent_s = drawing.spent_s + time.monotonic() - started_at_s
         drawing.report(ImagesDone(order.job_id, images, fingerprint, spent_s))
@@ -381,7 +383,7 @@ class Engine:
 
     def _end(self, drawing: Drawing, problem: GenerationError | None) -> None:
         self._leave(drawing)
-        drawing.report(told(drawing.order.job_id, problem))
+        drawing.report(ended(drawing.order.job_id, problem))
 
     def _begin_again(self, drawings: Sequence[Drawing]) -> None:
         for drawing in reversed(drawings):
@@ -400,7 +402,11 @@ class Engine:
         drawing.slots = []
 
 
-def told(job_id: int, problem: GenerationError | None) -> OrderFailed:
+def _tell_nobody(done_bytes: int, total_bytes: int) -> None:
+    """Take how far a download is."""
+
+
+def ended(job_id: int, problem: GenerationError | None) -> OrderFailed:
     """Return the end of a job that cannot be drawn; what only the operator should read is logged."""
     error = problem or DrawingFailed("nothing was drawn")
     if error.for_people:

@@ -5,6 +5,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+from generation.engine import fetch
+from generation.engine.fetch import Told
 from generation.techniques.device import DeviceChoice, free_memory
 from generation.techniques.protocol import Technique
 from generation.work.checkpoints import Checkpoint
@@ -77,20 +79,29 @@ class Residents:
             raise UnknownCheckpoint(f"no model is called {name!r} here")
         return self._checkpoints[name]
 
-    def get(self, name: str) -> AnyTechnique:
+    def get(self, name: str, told: Told = lambda done, total: None) -> AnyTechnique:
         """Return the technique of a checkpoint, loading it if it is not.
 
         What is wrong with its files is found before another one is let go.
 
+        Args:
+            name: Of the checkpoint.
+            told: Takes how far its download is, if it must be downloaded first.
+
         Raises:
             UnknownCheckpoint: No checkpoint has this name.
             CheckpointCorrupt: Its files are missing or not the recorded ones.
+            FetchFailed: It could not be downloaded.
             OutOfMemory: The device has no room for it.
         """
         checkpoint = self.checkpoint(name)
         if name not in self._loaded:
-            opened = self._open_pattern if checkpoint.family == "pattern" else self._open_diffusion
-            self._loaded[name] = opened(checkpoint)
+            is_pattern = checkpoint.family == "pattern"
+            self._loaded[name] = (
+                self._open_pattern(checkpoint)
+                if is_pattern
+                else self._open_diffusion(checkpoint, told)
+            )
         self._loaded.move_to_end(name)
         return self._loaded[name]
 
@@ -109,18 +120,19 @@ class Residents:
 
         return Pattern(checkpoint)
 
-    def _open_diffusion(self, checkpoint: Checkpoint) -> AnyTechnique:
+    def _open_diffusion(self, checkpoint: Checkpoint, told: Told) -> AnyTechnique:
         from generation.techniques.diffusion import files
 
         files.check(checkpoint)  # in milliseconds, before the seconds that the next imports take
         files.go_offline(self._checkpoints.values())
+        folder = fetch.fetch(checkpoint, told)
         from generation.techniques import device
         from generation.techniques.diffusion import loading
 
         choice = self._place.choose()
         budget = self._place.memory_bytes
         self._make_room(
-            files.size_bytes(checkpoint),
+            files.size_bytes(folder),
             device.memory_bytes(choice.device) if budget is None else budget,
         )
         with device.out_of_memory_told():

@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 from generation.engine import wire
 from generation.engine.engine import Engine, log_failure
+from generation.engine.fetch import Told
 from generation.work.errors import DrawingFailed, GenerationError, WorkerCrashed
 from generation.work.orders import Order, WorkerReady
 from generation.work.results import ImagesDone, StepDone, WorkerEvent
@@ -155,20 +156,23 @@ class Server:
             self._outbox.send(wire.Resident(now))
 
     @contextlib.contextmanager
-    def _signs_of_life(self, model: str) -> Iterator[None]:
-        """Tell now and then that a checkpoint is being loaded."""
-        is_over, started_at_s = threading.Event(), time.monotonic()
+    def _signs_of_life(self, model: str) -> Iterator[Told]:
+        """Tell now and then that a checkpoint is being loaded, and how much of it has come."""
+        is_over, started_at_s, come = threading.Event(), time.monotonic(), [0, 0]
+
+        def note(done_bytes: int, total_bytes: int) -> None:
+            come[:] = done_bytes, total_bytes
 
         def tell() -> None:
             while True:
-                self._outbox.send(wire.Loading(model, time.monotonic() - started_at_s))
+                self._outbox.send(wire.Loading(model, time.monotonic() - started_at_s, *come))
                 if is_over.wait(SIGN_OF_LIFE_S):
                     return
 
         teller = threading.Thread(target=tell, name="signs-of-life", daemon=True)
         teller.start()
         try:
-            yield
+            yield note
         finally:
             is_over.set()
             teller.join()

@@ -9,6 +9,7 @@ fingerprint), never on which lane they were drawn in. Importing this does not lo
 import contextlib
 import dataclasses
 import gc
+import math
 import os
 import platform
 import sys
@@ -142,22 +143,64 @@ def cpu_flags() -> frozenset[str]:
 
 
 def physical_cores() -> int:
-    """Return how many physical cores this process may run on.
+    """Return how many physical cores this process may keep busy.
 
     Hyper-threads of one core share its arithmetic units, so they count once. Where the kernel
-    does not say which belong together, all count.
+    does not say which belong together, all count. A container's share of the processor counts
+    too: it leaves all cores in sight and stops whoever uses more than its share.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    allowed = os.sched_getaffinity(0)
-    cores = set()
-    for cpu in allowed:
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            cores.add(siblings.read_text(encoding="ascii").strip())
-        except OSError:
-            cores.add(str(cpu))
-    return max(1, len(cores))
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cores = len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
+    quota = cpu_quota()
+    return max(1, cores if quota is None else min(cores, math.floor(quota)))
+
+
+def _siblings(cpu: int) -> str:
+    path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return str(cpu)
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Return how many cores' time this process's control groups allow; None without a limit.
+
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst (`cpu.max`) and
+    Documentation/scheduler/sched-bwc.rst (`cpu.cfs_quota_us`). A group is held by the limits of
+    all above it. In a container its own group often is what lies at the root.
+
+    Args:
+        root: Where `proc` and `sys` are; another one for tests.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    limits = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for mount in ("", "cpu", "cpu,cpuacct") if controllers else ("", "unified"):
+            top = root / "sys/fs/cgroup" / mount
+            own = top / group.strip("/")
+            limits += [_limit(each) for each in (own, *own.parents) if each.is_relative_to(top)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _limit(group: Path) -> float | None:
+    """Return the cores' time that one control group allows."""
+    try:
+        if (group / "cpu.max").is_file():
+            quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            quota = (group / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            period = (group / "cpu.cfs_period_us").read_text(encoding="ascii")
+        return float(quota) / float(period) if quota not in {"max", "-1"} else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
 
 
 @contextlib.contextmanager

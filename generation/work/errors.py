@@ -6,6 +6,7 @@ GenerationError
 ├── FileRefused           a file that a person wrote or downloaded is not what it should be
 ├── UnknownCheckpoint     no checkpoint of that name is configured
 ├── CheckpointCorrupt     a weight file is missing or its SHA-256 is not the recorded one
+├── FetchFailed           a checkpoint could not be downloaded
 ├── DrawingFailed         one job could not be drawn; the worker lives on
 │   └── OutOfMemory       the device had no room for it
 └── WorkerCrashed         the worker process died; its jobs may be started again
@@ -57,6 +58,12 @@ class CheckpointCorrupt(GenerationError):
     """A weight file is missing or differs from its recorded SHA-256."""
 
     for_people = "The model could not be loaded. The operator can see why in the log."
+
+
+class FetchFailed(GenerationError):
+    """A checkpoint could not be downloaded from its hub."""
+
+    for_people = "The model could not be downloaded. The operator can see why in the log."
 
 
 class DrawingFailed(GenerationError):

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from generation.judging.scorer import files as scorer_files
-from generation.work import checkpoints
+from generation.techniques.diffusion.folder import lacking
+from generation.work import border, checkpoints
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import CheckpointCorrupt
 
@@ -43,8 +44,41 @@ def check(checkpoint: Checkpoint) -> None:
 
 
 def is_local(checkpoint: Checkpoint) -> bool:
-    """Return whether a checkpoint is a folder rather than a pinned hub id."""
-    return not checkpoint.revision or Path(checkpoint.source).is_dir()
+    """Return whether a checkpoint is a folder rather than a pinned hub id.
+
+    A folder here that is called like a hub's is not what was pinned.
+    """
+    return not checkpoint.revision
+
+
+def cache_folder() -> Path:
+    """Return where what comes from hubs is kept."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def fetched(checkpoint: Checkpoint) -> Path | None:
+    """Return the folder of a checkpoint's files on this disk; None if some are still at the hub."""
+    if is_local(checkpoint):
+        return Path(checkpoint.source)
+    repository = f"models--{checkpoint.source.replace('/', '--')}"
+    folder = cache_folder() / repository / "snapshots" / (checkpoint.revision or "")
+    return folder if not lacking(checkpoint, folder) and _has_all_shards(folder) else None
+
+
+def variant_of(folder: Path) -> str | None:
+    """Return diffusers' `variant` of a folder: `fp16` if it holds weights of that kind."""
+    return "fp16" if any(".fp16" in path.name for path in _weights(folder)) else None
+
+
+def _has_all_shards(folder: Path) -> bool:
+    """Return whether every file that an index of weights names is there."""
+    for index in folder.rglob("*.safetensors.index*.json"):
+        names = border.json_of(index).get("weight_map", {})
+        if not all((index.parent / name).is_file() for name in set(names.values())):
+            return False
+    return True
 
 
 def is_pinned(revision: str | None) -> bool:
@@ -72,10 +106,9 @@ def weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:
     return checkpoints.weights_in(hashes)
 
 
-def size_bytes(checkpoint: Checkpoint) -> int:
-    """Return what the weights in a checkpoint's folder take; 0 where that is not known yet."""
-    folder = Path(checkpoint.source)
-    return sum(path.stat().st_size for path in _weights(folder)) if folder.is_dir() else 0
+def size_bytes(folder: Path) -> int:
+    """Return what the weights in a folder take."""
+    return sum(path.stat().st_size for path in _weights(folder))
 
 
 def go_offline(all_checkpoints: Iterable[Checkpoint]) -> None:

@@ -56,14 +56,16 @@ def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipe
         CheckpointCorrupt: It is not pinned, not as recorded, or not loadable.
     """
     files.check(checkpoint)
-    is_local = files.is_local(checkpoint)
-    if is_local and (problem := lacking(checkpoint, Path(checkpoint.source))):
+    folder = files.fetched(checkpoint)
+    if folder is None:
+        raise CheckpointCorrupt(f"{checkpoint.source} has not been downloaded")
+    if problem := lacking(checkpoint, folder):
         raise CheckpointCorrupt(problem)
     try:
         pipeline = DiffusionPipeline.from_pretrained(
-            checkpoint.source,
-            revision=None if is_local else checkpoint.revision,
-            local_files_only=is_local,
+            folder,
+            variant=files.variant_of(folder),
+            local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
             dtype=getattr(torch, choice.dtype),

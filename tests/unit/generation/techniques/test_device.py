@@ -55,3 +55,41 @@ def test_small_checkpoints_share_forward_passes_and_large_ones_do_not():
     cpu, gpu = (DeviceChoice(name, "bfloat16", 2, "") for name in ("cpu", "cuda"))
     assert [cpu.micro_batch(side, side) for side in (128, 256, 512)] == [2, 2, 1]
     assert [gpu.micro_batch(side, side) for side in (128, 512, 1024)] == [4, 4, 1]
+
+
+def groups(root, lines, limits):
+    """Lay out what Linux tells of control groups."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text("\n".join(lines) + "\n")
+    for path, value in limits.items():
+        file = root / "sys/fs/cgroup" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{value}\n")
+
+
+V1 = {"cpu/docker/x/cpu.cfs_quota_us": "150000", "cpu/docker/x/cpu.cfs_period_us": "100000"}
+FREE_V1 = {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "limits", "cores"),
+    [
+        (["0::/"], {"cpu.max": "200000 100000"}, 2.0),  # inside `docker run --cpus=2`
+        (["0::/"], {"cpu.max": "max 100000"}, None),
+        (["0::/pods/a/b"], {"pods/a/b/cpu.max": "max 100000", "pods/cpu.max": "50000 100000"}, 0.5),
+        (["4:cpu,cpuacct:/docker/x", "1:name=systemd:/x"], V1, 1.5),
+        (["4:cpuset,cpu:/docker/x"], FREE_V1, None),
+        (["0::/"], {}, None),
+    ],
+)
+def test_a_containers_share_of_the_processor_is_seen(tmp_path, lines, limits, cores):
+    groups(tmp_path, lines, limits)
+    assert device.cpu_quota(tmp_path) == cores
+
+
+def test_no_more_cores_are_used_than_the_container_may(monkeypatch):
+    monkeypatch.setattr(device, "_siblings", str)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(32)), raising=False)
+    for quota, cores in ((None, 32), (2.5, 2), (0.5, 1), (64.0, 32)):
+        monkeypatch.setattr(device, "cpu_quota", lambda quota=quota: quota)
+        assert device.physical_cores() == cores
