@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bot.visible import visible
 from generation.work.remarks import Cut, OtherLanguage, Remark, SeveralThings, UnknownWord
+from storage.consent import Scope
 
 # Discord's own escape leaves masked links and headings alone.
 _MARKDOWN = re.compile(r"([\\`*_~|>#\[\]()\-<@:])")
@@ -143,3 +144,8 @@ CONSENT = ConsentText(
         ("training", "My pictures may improve the models"),
     ),
 )
+
+# Earlier texts that said the same of each of these: whoever answered one is not asked again, and
+# their yes counts. A text that comes to mean more starts a new tuple.
+SAME_BEFORE = ("213dd7a03fa14ad037c66fa73b3cd2a300667a6311e3e865cb2e4cf36270be95",)
+ASKED = {Scope(scope): frozenset({CONSENT.sha256, *SAME_BEFORE}) for scope, _ in CONSENT.choices}

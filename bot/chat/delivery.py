@@ -19,6 +19,7 @@ from bot.chat.base import EditableMessage
 from bot.chat.failures import DISCORD_FAILURES
 from bot.chat.presses import Press
 from bot.chat.views import result as views
+from bot.messages import ASKED
 from bot.studio.drawing import now
 from generation.work.jobs import Image, Job, JobState, Place
 from generation.work.results import StepDone
@@ -159,7 +160,7 @@ class Delivery:
     async def result_view(self, job: Job) -> discord.ui.LayoutView:
         """Return the message of a job with pictures, as it should stand now."""
         images = await self._store.images.of_job(job.id)
-        consent = await self._store.consents.current(job.member_id) or {}
+        consent = await self._store.consents.current(job.member_id, ASKED) or {}
         return views.result(
             job,
             images,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from bot.grammar.flags import BY_SPELLING
 from bot.grammar.parsed import ParsedPrompt
 from bot.grammar.prompts import CONFIRM_ABOVE, Resolved, choose_model, parse_jobs, resolve
-from bot.messages import best_of
+from bot.messages import ASKED, best_of
 from bot.studio.acting import Acting
 from bot.studio.actors import Actor
 from bot.studio.dispatch import Dispatcher
@@ -228,9 +228,9 @@ class Asking(Acting):
     ) -> Submission:
         for each in resolved:
             await self.gate.ask_for(actor, each.request)
-        consent = await self.store.consents.current(actor.member_id)
+        unasked = await self.store.consents.needs_answer(actor.member_id, ASKED)
         needs_confirmation = len(resolved) > CONFIRM_ABOVE
-        is_held = consent is None or needs_confirmation
+        is_held = bool(unasked) or needs_confirmation
         costs = await self.store.costs.get()
         new = [
             NewJob(
@@ -248,7 +248,7 @@ class Asking(Acting):
             jobs = await self.store.jobs.add_all(new, limits=self._limits(guild), now=now())
         except LimitReached as reached:
             raise _too_many(reached, len(new)) from reached
-        return Submission(jobs, consent is None, needs_confirmation)
+        return Submission(jobs, bool(unasked), needs_confirmation)
 
     def _limits(self, guild: GuildSettings) -> Limits:
         return Limits(member=guild.jobs_waiting_per_member, server=self._jobs_waiting_per_server)

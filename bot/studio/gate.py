@@ -13,6 +13,7 @@ first two look at it. How much may wait is counted where jobs are recorded, in t
 
 from collections.abc import Collection, Sequence
 
+from bot.messages import ASKED
 from bot.studio.actors import Actor
 from bot.studio.refusals import BotError, Gone, Refused
 from generation.work.checkpoints import Checkpoint
@@ -152,7 +153,7 @@ class Gate:
         if member_id in owners:
             return
         for owner in owners:
-            consent = await self._store.consents.current(owner) or {}
+            consent = await self._store.consents.current(owner, ASKED) or {}
             if consent.get(Scope.REMIX, False):
                 return
         raise Refused(NO_REMIX)

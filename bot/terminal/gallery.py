@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.messages import ASKED
 from bot.terminal.files import write_whole
 from generation.learning.dataset.captioned import Consented, write_consents
 from generation.work.requests.imagine import Imagine
+from storage.consent import Scope
 from storage.errors import StorageError
 from storage.files import Files
 from storage.store import Store
@@ -60,7 +62,7 @@ async def export_gallery(store: Store, folder: Path) -> GalleryExport:
         StorageError: The record cannot be read.
         OSError: The folder cannot be written.
     """
-    pictures = await consented_pictures(store.database)
+    pictures = await consented_pictures(store.database, ASKED[Scope.TRAINING])
     return await asyncio.to_thread(_export, store.files, pictures, folder)
 
 

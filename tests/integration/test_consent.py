@@ -1,9 +1,12 @@
 """Consent is asked once, recorded for good, changed at any time, and enforced where it is off."""
 
+import datetime as dt
 from typing import Any
 
 from bot.demo.stage import text_of
-from bot.messages import CONSENT
+from bot.messages import ASKED, CONSENT, SAME_BEFORE
+from bot.studio.actors import Actor
+from bot.studio.asking import Ask
 from generation.work.jobs import Job, JobState
 from storage.consent import ConsentRecord, Scope
 from tests.integration.conftest import World, buttons
@@ -130,3 +133,24 @@ async def test_the_next_redraw_of_a_message_drops_the_remix_button(world: World)
     await world.consent(world.alice, remix=False)
     await world.bob.click(world.message(job), label="1 · 0")
     assert "Remix" not in buttons(world.message(job))
+
+
+async def test_whoever_answered_a_question_that_has_changed_is_asked_again(world: World) -> None:
+    submit, actor = world.app.studio.submit, Actor(member_id=7, guild_id=world.guild.id)
+    ask = Ask(text="a fox", channel_id=world.channel.id)
+
+    async def answered(text_sha256: str) -> bool:
+        await world.app.store.consents.append(
+            7,
+            dict.fromkeys(ASKED, True),
+            text_version="0",
+            text_sha256=text_sha256,
+            interaction_id=1,
+            now=dt.datetime.now(dt.UTC),
+        )
+        return not (await submit(actor, ask)).needs_consent
+
+    assert (await submit(actor, ask)).needs_consent
+    assert not await answered("0" * 64)
+    assert await answered(SAME_BEFORE[0])
+    assert await answered(CONSENT.sha256)

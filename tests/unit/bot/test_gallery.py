@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from bot.messages import CONSENT
 from bot.terminal.gallery import GalleryExport, caption_of, export_gallery
 from generation.learning.dataset.captioned import NotPermitted, read_folder
 from generation.work.jobs import JobState
@@ -29,8 +30,8 @@ async def answer(scene, member_id, *, is_given):
     await scene.store.consents.append(
         member_id,
         {Scope.TRAINING: is_given},
-        text_version="1",
-        text_sha256="0" * 64,
+        text_version=CONSENT.version,
+        text_sha256=CONSENT.sha256,
         interaction_id=1,
         now=NOW,
     )

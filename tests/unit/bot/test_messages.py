@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from bot.chat.presses import NUMBERS, Action, Press, number_of
 from bot.chat.views.press import form_values
 from bot.chat.views.result import result
-from bot.messages import CONSENT, SHOWN_UNKNOWN, alt_text, duration, plain, remarks, span
+from bot.messages import (
+    CONSENT,
+    SAME_BEFORE,
+    SHOWN_UNKNOWN,
+    ConsentText,
+    alt_text,
+    duration,
+    plain,
+    remarks,
+    span,
+)
 from bot.visible import visible
 from generation.work.jobs import Image, Job, JobState, Place
 from generation.work.remarks import Cut, OtherLanguage, SeveralThings, UnknownWord
@@ -216,3 +226,18 @@ def test_a_result_says_what_and_who_and_leaves_numbers_to_the_details() -> None:
     view = result(job, images, {}, may_remix=False)
     shown = [item.content for item in view.walk_children() if isinstance(item, TextDisplay)]
     assert shown == ["**a fox**\n-# <@2> · AI-generated"]
+
+
+def test_the_first_question_said_the_same_of_remixes_and_training() -> None:
+    first = ConsentText(
+        version="1",
+        text=(
+            "### Before your first picture: three choices\n"
+            "All are **off** until you turn them on. Your picture is drawn either way, and you can "
+            "change your mind at any time with `/consent`.\n"
+            "I keep your prompt, seed and pictures so that they can be redrawn and moderated; "
+            "the server's moderators can read that record."
+        ),
+        choices=(("gallery", "Show my pictures in the gallery"), *CONSENT.choices),
+    )
+    assert (first.sha256,) == SAME_BEFORE
