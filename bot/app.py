@@ -13,7 +13,9 @@ from bot.studio.dispatch import Dispatcher
 from bot.studio.gate import Gate
 from bot.studio.studio import Studio
 from generation.engine.supervisor import Supervisor
+from generation.work.jobs import Job
 from generation.work.outside import Outside, just_wait
+from generation.work.tickets import Wait
 from storage.store import Store
 
 
@@ -53,7 +55,17 @@ async def open_app(settings: Settings, *, outside: Outside = just_wait) -> Async
         )
         stack.push_async_callback(supervisor.stop)
         client = AtelierClient()
-        delivery = Delivery(store, client, progress_interval_s=settings.progress_interval_s)
+
+        async def estimate(job: Job) -> Wait:
+            return await dispatcher.estimate(job)
+
+        delivery = Delivery(
+            store,
+            client,
+            estimate=estimate,
+            progress_interval_s=settings.progress_interval_s,
+            outside=outside,
+        )
         client.messages = delivery
         client.uploads = Uploads(settings.max_upload_bytes, settings.upload_hosts)
         gate = Gate(store, taking_uploads(settings, known))

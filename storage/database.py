@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import dataclasses
 import sqlite3
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,6 +49,7 @@ class Database:
         self._turn = asyncio.Lock()
         self._owner: asyncio.Task[Any] | None = None
         self._is_closed = False
+        self._told: list[Callable[[], None]] = []
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -99,6 +100,8 @@ class Database:
                 await self._writer.execute_fetchall(BEGIN)
                 yield self._writer
                 await self._writer.commit()
+                for told in self._told:
+                    told()
             except sqlite3.Error as error:
                 await self._writer.rollback()
                 raise StorageError(f"the database refused: {error}") from error
@@ -107,6 +110,10 @@ class Database:
                 raise
             finally:
                 self._owner = None
+
+    def when_committed(self, told: Callable[[], None]) -> None:
+        """Have `told` called after each transaction that was committed; it must be quick."""
+        self._told.append(told)
 
     async def all(self, sql: str, params: Iterable[Any] | dict[str, Any] = ()) -> list[sqlite3.Row]:
         """Return every row of a query over what was committed."""

@@ -41,6 +41,9 @@ INSERT_IMAGE = f"""
 SET_PLACE = """
   UPDATE messages SET channel_id = ?, message_id = ? WHERE job_id = ? AND kind = 'job'
 """
+LOST_MESSAGE = """
+  SELECT reason FROM messages WHERE job_id = ? AND kind = 'job' AND state = 'gone'
+"""
 BY_MESSAGE = f"""
   SELECT {JOB_COLUMNS} FROM messages AS shown JOIN jobs ON jobs.id = shown.job_id {JOB_PLACE}
   WHERE shown.message_id = ? AND shown.channel_id = ? AND shown.kind = 'job'
@@ -266,7 +269,8 @@ class Jobs:
         place of those that the job has; None leaves them.
 
         Returns:
-            The job, rendered or cancelled, and its pictures.
+            The job and its pictures: rendered; posted at once if its message was deleted; or
+            cancelled, without any.
 
         Raises:
             TransitionRefused: It is not running; nothing was recorded.
@@ -285,6 +289,11 @@ class Jobs:
                 connection, job_id, JobState.RUNNING, JobState.RENDERED, now=now, drawn=drawn
             )
             recorded = [await _insert_image(connection, job_id, image) for image in images]
+            for (reason,) in await connection.execute_fetchall(LOST_MESSAGE, (job_id,)):
+                # Nobody will be shown them any more, so nothing else would ever end the job.
+                told = f"delivered to nobody: {reason}"
+                rendered, posted = JobState.RENDERED, JobState.POSTED
+                await steps.move(connection, job_id, rendered, posted, now=now, reason=told)
             return await steps.get(connection, job_id), tuple(recorded)
 
     async def set_place(self, job_id: int, place: Place) -> None:

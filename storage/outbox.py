@@ -30,12 +30,17 @@ _COLUMNS = f"""
 """
 GET = f"SELECT {_COLUMNS} FROM messages WHERE messages.id = ?"
 OF_JOB = f"SELECT {_COLUMNS} FROM messages WHERE messages.job_id = ? AND messages.kind = 'job'"
+LAST_TOLD = f"""
+  SELECT {_COLUMNS} FROM messages
+  WHERE messages.kind = 'log' AND messages.guild_id = ? ORDER BY messages.id DESC LIMIT 1
+"""
 DUE = f"""
   SELECT {_COLUMNS} FROM messages
   WHERE wanted > shown AND state = 'open' AND next_try_at <= ? ORDER BY next_try_at, id LIMIT ?
 """
 NEXT_DUE = """
-  SELECT min(next_try_at) AS at FROM messages WHERE wanted > shown AND state = 'open'
+  SELECT min(next_try_at) AS at FROM messages
+  WHERE wanted > shown AND state = 'open' AND next_try_at > ?
 """
 SHOWN = """
   UPDATE messages SET shown = max(shown, :version), tries = 0, tried_at = :now, reason = NULL
@@ -154,14 +159,19 @@ class Outbox:
         row = await self._database.one(OF_JOB, (job_id,))
         return None if row is None else _message_of(row)
 
+    async def last_told(self, guild_id: int) -> Message | None:
+        """Return the newest line for a server's log channel, or None."""
+        row = await self._database.one(LAST_TOLD, (guild_id,))
+        return None if row is None else _message_of(row)
+
     async def due(self, now: dt.datetime, limit: int) -> list[Message]:
         """Return the messages to draw now, the longest due first."""
         rows = await self._database.all(DUE, (to_text(now), limit))
         return [_message_of(row) for row in rows]
 
-    async def next_due_at(self) -> dt.datetime | None:
-        """Return when the next message is due, maybe in the past; None if none is."""
-        row = await self._database.one(NEXT_DUE)
+    async def next_due_at(self, after: dt.datetime) -> dt.datetime | None:
+        """Return when the next message after a moment will be due; None if none will be."""
+        row = await self._database.one(NEXT_DUE, (to_text(after),))
         return to_time_or_none(row["at"]) if row else None
 
     async def shown(self, message: int, version: int, now: dt.datetime) -> None:

@@ -3,7 +3,8 @@
 In a file of its own that imports no command, so that commands can name the client they run on.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Protocol
 
 import discord
@@ -13,6 +14,7 @@ from bot.chat.presses import Action, Press
 from bot.chat.uploads import Uploads
 from bot.studio.studio import Studio
 from generation.work.jobs import Job
+from storage.outbox import Message
 
 # What answering an interaction gives: edited with its token, not with the bot's rights.
 EditableMessage = discord.InteractionMessage | discord.WebhookMessage
@@ -21,14 +23,19 @@ EditableMessage = discord.InteractionMessage | discord.WebhookMessage
 class Messages(Protocol):
     """The messages of jobs, as commands and buttons use them."""
 
-    def remember(self, job_id: int, message: EditableMessage) -> None:
-        """Keep a job's message as the interaction's answer, while that token lives."""
+    async def run(self) -> None:
+        """Show what is due, for ever."""
 
-    async def refresh(self, job: Job) -> None:
-        """Draw the message of a job again."""
+    def opening(self, jobs: Collection[Job]) -> contextlib.AbstractAsyncContextManager[None]:
+        """Leave the first messages of jobs to the body, which answers their command."""
 
-    async def result_view(self, job: Job) -> discord.ui.LayoutView:
-        """Return the message of a job with pictures, as it should stand now."""
+    async def open(
+        self, job: Job, send: Callable[[discord.ui.LayoutView], Awaitable[EditableMessage]]
+    ) -> None:
+        """Send a job's first message as the answer to its command."""
+
+    async def settled(self, message: Message | None) -> Message | None:
+        """Return a message once it shows what it should, or once that was tried."""
 
 
 class Client(discord.Client):

@@ -77,16 +77,19 @@ class AtelierClient(Client):
         self.forms = {**picture.FORMS, **review.FORMS}
         self.handling = Handling()
         self._sent_forms: collections.deque[str] = collections.deque(maxlen=REMEMBERED_FORMS)
-        self._drawing: asyncio.Task[None] | None = None
-        self._registering: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def setup_hook(self) -> None:
-        """Register buttons and commands, take up old jobs, start drawing."""
+        """Register buttons and commands, take up old jobs, start drawing and showing."""
         self.add_dynamic_items(PressButton)
-        self._registering = asyncio.create_task(self._register_commands(), name="commands")
         await self.studio.dispatcher.recover()
-        self._drawing = asyncio.create_task(self.studio.dispatcher.run(), name="dispatcher")
-        self._drawing.add_done_callback(self._drawing_ended)
+        self._tasks = [
+            asyncio.create_task(self._register_commands(), name="commands"),
+            asyncio.create_task(self.studio.dispatcher.run(), name="dispatcher"),
+            asyncio.create_task(self.messages.run(), name="delivery"),
+        ]
+        for task in self._tasks:
+            task.add_done_callback(self._loop_ended)
 
     async def _register_commands(self) -> None:
         """Register the commands; those of an earlier start are there until Discord takes ours."""
@@ -115,13 +118,11 @@ class AtelierClient(Client):
         self.handling.end(interaction.id)
 
     async def close(self) -> None:
-        """Stop drawing first, so that nothing is edited through a closed session."""
-        if self._registering is not None:
-            self._registering.cancel()
-            await asyncio.gather(self._registering, return_exceptions=True)
-        if self._drawing is not None:
-            self._drawing.cancel()
-            await asyncio.gather(self._drawing, return_exceptions=True)
+        """Stop drawing and showing first, so that nothing is edited through a closed session."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
             await self.studio.dispatcher.close()
         await super().close()
 
@@ -142,8 +143,8 @@ class AtelierClient(Client):
         values = form_values(interaction.data.get("components", []))  # type: ignore[arg-type]
         await guarded(interaction, lambda: handler(interaction, press, values))
 
-    def _drawing_ended(self, task: asyncio.Task[None]) -> None:
+    def _loop_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
-            log.critical("drawing_stopped", exc_info=error)
+            log.critical("loop_stopped", exc_info=error, extra={"loop": task.get_name()})
             # Better to end and be started again than to take commands that nobody draws.
             asyncio.get_running_loop().create_task(self.close())

@@ -1,54 +1,64 @@
-"""Keeps each job's message true: queued, drawing, the result.
+"""The only writer of messages: keeps each as the record wants it, whatever happens on the way.
 
-A message is only ever *edited* to its next state, and an edit is idempotent, so whatever was lost
-in a crash is repaired by editing again, and nothing is posted twice. Young messages are edited
-through their interaction (it needs no permission), older ones with the bot's own token.
+The record counts, for every message, how often what it should show has changed (`wanted`), and up
+to which of those changes it stands there (`shown`). One loop takes the messages where the two
+differ, draws each from the record as it is now, edits it, and notes the count that it had read
+before. So the order of edits does not matter, a lost one is made again, and a message that fails
+holds up no other: it is tried again later by itself. Recovery after a crash is that same query.
+
+Commands and buttons acknowledge and change the record; they never edit a job's message. Only the
+first answer to a command is sent by them, through `open`, because it needs their token. Progress is
+no part of the record: it is shown now and then, while nothing else is due.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
-import io
-import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
+import aiohttp
 import discord
 
 from bot.chat.base import EditableMessage
-from bot.chat.failures import DISCORD_FAILURES
-from bot.chat.presses import Press
+from bot.chat.drafts import Draft, Drafts, Size
+from bot.chat.posts import Posts
 from bot.chat.views import result as views
-from bot.messages import ASKED
 from bot.studio.drawing import now
-from generation.work.jobs import Image, Job, JobState, Place
+from generation.work.jobs import Job, JobState
+from generation.work.outside import Outside, just_wait
 from generation.work.results import StepDone
 from generation.work.tickets import Wait
+from storage.errors import StorageError, TransitionRefused
+from storage.outbox import Message, MessageKind, MessageState
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-TOKEN_LIFE_S = 14 * 60.0  # Discord keeps an interaction's token for 15 minutes
+AT_ONCE = 4  # messages that are drawn at the same time
 RETRY_AFTER_S = (5.0, 30.0, 120.0, 600.0)
-UNREACHABLE = {10003, 10008, 50001, 50013}  # channel gone, message gone, no access, no permission
-TOKEN_DEAD = {10015, 50027}  # unknown webhook, invalid webhook token
-SEARCHED_MESSAGES = 200
-CLOCK_SKEW = dt.timedelta(minutes=1)  # between Discord's clock and ours
-
-
-class Unreachable(Exception):
-    """Nobody can see this job's message any more; Discord's reason is the message."""
+MAX_TRIES = 150  # a day of trying
+ANSWERED_WITHIN = dt.timedelta(seconds=4)  # by whoever asked; then a message is sent without them
+GONE = {10003, 10008}  # unknown channel, unknown message
+FORBIDDEN = {50001, 50007, 50013}  # no access, no direct messages, no permission
+TOO_LARGE = 40005
+SUSPICIOUS_S = 1.0  # an answer that took this long may have been sent twice by discord.py
+DATABASE_PAUSE_S = 5.0
+SETTLED_WITHIN_S = 8.0  # as long as somebody who acted waits to be told how it went
 
 
 class Delivery:
-    """Edits the messages of jobs.
+    """Draws every message that people see.
 
     Args:
-        store: Where jobs and pictures are.
+        store: The record.
         client: The logged-in client.
+        estimate: How long a waiting job still has to wait.
         progress_interval_s: Shortest time between two progress edits of one message; all messages
             together get no more than `progress_budget` edits in that time.
         clock: Seconds, monotonic.
+        outside: How a wait for something outside this program is declared.
     """
 
     def __init__(
@@ -56,228 +66,273 @@ class Delivery:
         store: Store,
         client: discord.Client,
         *,
+        estimate: Callable[[Job], Awaitable[Wait]],
         progress_interval_s: float = 2.0,
         progress_budget: int = 4,
         clock: Callable[[], float] = time.monotonic,
+        outside: Outside = just_wait,
     ) -> None:
         self._store = store
-        self._client = client
+        self._drafts = Drafts(store, estimate)
+        self._posts = Posts(store.outbox, client, clock)
         self._interval_s = progress_interval_s
         self._budget = progress_budget
         self._clock = clock
-        self._young: dict[int, tuple[EditableMessage, float]] = {}
+        self._outside = outside
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_at: dt.datetime | None = None  # what the timer is set for
+        self._born = now()
+        self._opening: set[int] = set()  # jobs whose command is being answered
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._tried: dict[int, asyncio.Event] = {}  # messages that somebody waits for
         self._last_edit: dict[int, float] = {}
         self._recent: list[float] = []
-        self._locks: dict[int, asyncio.Lock] = {}
+        store.database.when_committed(self._wake.set)
 
-    def remember(self, job_id: int, message: EditableMessage) -> None:
-        """Keep a job's message as the interaction's answer, while that token lives."""
-        self._young[job_id] = (message, self._clock() + TOKEN_LIFE_S)
+    # The loop
+
+    async def run(self) -> None:
+        """Show what is due, for ever; ends only by cancellation."""
+        try:
+            while True:
+                self._wake.clear()
+                self._wake_at(await self._start_due())
+                await self._outside(self._wake.wait(), "something to show")
+        finally:
+            for task in self._under_way.values():
+                task.cancel()
+            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _start_due(self) -> dt.datetime | None:
+        """Begin with what is due and return when the next will be, as far as that is known."""
+        moment = max(now(), self._due_at or now())
+        try:
+            due = await self._store.outbox.due(moment, AT_ONCE + len(self._under_way) + 40)
+            next_at = await self._store.outbox.next_due_at(moment)
+        except StorageError as failure:
+            log.warning("outbox_unreadable", extra={"cause": str(failure)})
+            return moment + dt.timedelta(seconds=DATABASE_PAUSE_S)
+        for message in due:
+            if message.id in self._under_way or message.job_id in self._opening:
+                continue  # its end wakes us
+            if patience := self._patience(message, moment):
+                next_at = min(next_at or patience, patience)
+                continue
+            if len(self._under_way) >= AT_ONCE:
+                break
+            self._begin(message)
+        return next_at
+
+    def _patience(self, message: Message, moment: dt.datetime) -> dt.datetime | None:
+        """Return until when a new job's message is left to the answer of its command."""
+        if message.kind is not MessageKind.JOB or message.message_id is not None or message.tries:
+            return None
+        until = message.created_at + ANSWERED_WITHIN
+        return until if until > moment else None
+
+    def _begin(self, message: Message) -> None:
+        task = asyncio.create_task(self._show(message), name=f"message-{message.id}")
+        self._under_way[message.id] = task
+        task.add_done_callback(lambda done: self._ended(message.id, done))
+
+    def _ended(self, message: int, task: asyncio.Task[None]) -> None:
+        self._under_way.pop(message, None)
+        if waiting := self._tried.pop(message, None):
+            waiting.set()
+        if not task.cancelled() and (error := task.exception()):
+            log.error("message_not_shown", exc_info=error, extra={"number": message})
+        self._wake.set()
+
+    def _wake_at(self, moment: dt.datetime | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._due_at = None
+        if moment is None:
+            return
+        delay_s = max((moment - now()).total_seconds(), 0.05)
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._ring, moment)
+
+    def _ring(self, moment: dt.datetime) -> None:
+        # The event loop's clock may be another than the record's, as in a test on virtual time.
+        self._due_at = moment
+        self._wake.set()
+
+    # One message
+
+    async def _show(self, message: Message) -> None:
+        """Let a message show what the record says, or note when to try again."""
+        if message.created_at < self._born:
+            self._posts.doubt(message.id)  # an earlier life may have sent it
+        try:
+            for size in Size:
+                draft = await self._drafts.of(message, size)
+                if draft is None or await self._fits(message, draft, size):
+                    break
+            await self._store.outbox.shown(message.id, message.wanted, now())
+        except discord.HTTPException as failure:
+            await self._failed(message, failure)
+        except (aiohttp.ClientError, OSError, StorageError) as failure:
+            self._posts.doubt(message.id)
+            await self._later(message, failure)
+        else:
+            self._last_edit.pop(message.id, None)
+
+    async def _fits(self, message: Message, draft: Draft, size: Size) -> bool:
+        try:
+            await self._posts.put(message, draft)
+        except discord.HTTPException as failure:
+            is_too_large = failure.status == 413 or failure.code == TOO_LARGE
+            if not is_too_large or size is Size.NONE:
+                raise
+            log.warning("pictures_too_large", extra={"job_id": message.job_id, "size": size.value})
+            return False
+        return True
+
+    async def _failed(self, message: Message, failure: discord.HTTPException) -> None:
+        """Try again later what may pass, and give up what cannot; each says why in the record."""
+        passes = failure.status == 429 or failure.status >= 500 or failure.code == 30046
+        is_forbidden = failure.code in FORBIDDEN or failure.code == 50083
+        if (passes or is_forbidden) and message.tries < MAX_TRIES:
+            await self._later(message, failure)
+            if is_forbidden and not message.tries:
+                await self._tell_stuck(message)
+            return
+        state = MessageState.GONE if failure.code in GONE else MessageState.UNDELIVERABLE
+        reason = failure.text or f"error {failure.code or failure.status}"
+        level = logging.WARNING if state is MessageState.GONE else logging.ERROR
+        log.log(level, "message_given_up", extra={"number": message.id, "cause": str(failure)})
+        await self._store.outbox.give_up(message.id, reason=reason, now=now(), state=state)
+        if message.kind is MessageKind.JOB and message.job_id is not None:
+            with contextlib.suppress(TransitionRefused):
+                await self._store.jobs.move(
+                    message.job_id,
+                    expected=JobState.RENDERED,
+                    to=JobState.POSTED,
+                    now=now(),
+                    reason=f"delivered to nobody: {reason}",
+                )
+            if state is MessageState.UNDELIVERABLE:
+                await self._tell_stuck(message)
+
+    async def _later(self, message: Message, failure: Exception) -> None:
+        pause_s = RETRY_AFTER_S[min(message.tries, len(RETRY_AFTER_S) - 1)]
+        cause = failure.text if isinstance(failure, discord.HTTPException) else ""
+        log.warning("message_delayed", extra={"number": message.id, "cause": str(failure)})
+        try:
+            await self._store.outbox.failed(
+                message.id,
+                next_try_at=now() + dt.timedelta(seconds=pause_s),
+                reason=cause or "the connection or the record failed",
+                now=now(),
+            )
+        except StorageError:
+            await asyncio.sleep(pause_s)  # then it is due as before
+
+    async def _tell_stuck(self, message: Message) -> None:
+        """Tell whom it concerns that a message cannot be shown as it should."""
+        if message.kind is not MessageKind.JOB or message.job_id is None:
+            return
+        job = await self._store.jobs.get(message.job_id)
+        images = await self._store.images.of_job(job.id)
+        if message.message_id is not None and any(not image.is_shown for image in images):
+            await self._store.outbox.announce(
+                message.guild_id, {"stuck": message.id, "job_id": job.id}, now=now()
+            )
+        elif job.state in {JobState.RENDERED, JobState.POSTED} and message.message_id is None:
+            await self._store.outbox.notify(job.member_id, {"job_id": job.id}, now=now())
+
+    # What commands and buttons need
+
+    @contextlib.asynccontextmanager
+    async def opening(self, jobs: Collection[Job]) -> AsyncIterator[None]:
+        """Leave the first messages of jobs to the body, which answers their command."""
+        numbers = {job.id for job in jobs}
+        self._opening |= numbers
+        try:
+            yield
+        finally:
+            self._opening -= numbers
+            self._wake.set()
+
+    async def open(
+        self, job: Job, send: Callable[[discord.ui.LayoutView], Awaitable[EditableMessage]]
+    ) -> None:
+        """Send a job's first message as the answer to its command.
+
+        Raises:
+            discord.HTTPException: Discord would not; then the loop sends it with the bot's own
+                token, after looking whether it stands there all the same.
+        """
+        message = await self._store.outbox.of_job(job.id)
+        if message is None:
+            return
+        fresh = await self._store.jobs.get(job.id)
+        is_begun = fresh.state not in {JobState.QUEUED, JobState.RUNNING}
+        draft = None if is_begun else await self._drafts.of_job(fresh)
+        view = draft.view if draft else views.placeholder(fresh, status="Drawing …")
+        self._posts.doubt(message.id)
+        began_at_s = self._clock()
+        sent = await send(view)
+        self._posts.remember(message.id, sent)
+        await self._store.outbox.place(
+            message.id, channel_id=message.channel_id or 0, message_id=sent.id
+        )
+        if not is_begun:
+            await self._store.outbox.shown(message.id, message.wanted, now())
+        if self._clock() - began_at_s > SUSPICIOUS_S:
+            with contextlib.suppress(discord.HTTPException, aiohttp.ClientError):
+                await self._posts.remove_doubles(await self._store.outbox.get(message.id))
+
+    async def settled(self, message: Message | None) -> Message | None:
+        """Return a message once it shows what it should, or once that was tried."""
+        if message is None or not message.is_due or message.tries:
+            return message
+        tried = self._tried.setdefault(message.id, asyncio.Event())
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(tried.wait(), SETTLED_WITHIN_S)
+        return await self._store.outbox.get(message.id)
+
+    # Progress
 
     async def show_progress(self, job: Job, event: StepDone) -> None:
         """Show a step, if the last edit is long enough ago; otherwise do nothing."""
-        files = []
-        if event.preview:
-            files = [discord.File(io.BytesIO(event.preview), "preview.png")]
+        files = (("preview.png", event.preview),) if event.preview else ()
         status = views.drawing_status(event.step, event.num_inference_steps)
         view = views.placeholder(job, status=status, preview="preview.png" if files else None)
-        await self._show_now_and_then(job, JobState.RUNNING, view, files)
+        await self._show_now_and_then(job, JobState.RUNNING, Draft(view, files))
 
     async def show_place(self, job: Job, wait: Wait) -> None:
         """Show how far a waiting job has come, if the last edit is long enough ago."""
         view = views.placeholder(job, status=views.queued_status(wait))
-        await self._show_now_and_then(job, JobState.QUEUED, view, [])
+        await self._show_now_and_then(job, JobState.QUEUED, Draft(view))
 
-    async def _show_now_and_then(
-        self,
-        job: Job,
-        state: JobState,
-        view: discord.ui.LayoutView,
-        files: Sequence[discord.File],
-    ) -> None:
+    async def _show_now_and_then(self, job: Job, state: JobState, draft: Draft) -> None:
         """Edit a message while the job is in a state; an edit that is not made is no loss."""
+        message = await self._store.outbox.of_job(job.id)
+        if message is None or message.message_id is None or message.is_due:
+            return
         moment = self._clock()
         self._recent = [then for then in self._recent if moment - then < self._interval_s]
-        last = self._last_edit.get(job.id, -self._interval_s)
+        last = self._last_edit.get(message.id, -self._interval_s)
         if moment - last < self._interval_s or len(self._recent) >= self._budget:
             return
-        self._last_edit[job.id] = moment
+        fresh = await self._store.jobs.get(job.id)
+        is_over = fresh.state is not state or fresh.cancel_wanted_at is not None
+        if is_over or message.id in self._under_way or job.id in self._opening:
+            return
+        self._last_edit[message.id] = moment
         self._recent.append(moment)
-        async with self._lock(job.id):
-            job = await self._store.jobs.get(job.id)
-            if job.state is not state:
-                return  # a slow edit must not overtake the result
-            try:
-                await self._edit(job, view, files)
-            except (Unreachable, *DISCORD_FAILURES) as missed:
-                log.info("progress_not_shown", extra={"job_id": job.id, "cause": str(missed)})
+        task = asyncio.create_task(self._show_briefly(message, draft))
+        self._under_way[message.id] = task
+        task.add_done_callback(lambda done: self._ended(message.id, done))
 
-    async def post(self, job: Job) -> Job:
-        """Show a rendered job's pictures and move it to posted.
-
-        Discord's failures are retried until it takes the message, or this life of the bot ends;
-        the next one then goes on.
-        """
-        async with self._lock(job.id):
-            for pause_s in itertools.chain(RETRY_AFTER_S, itertools.repeat(RETRY_AFTER_S[-1])):
-                job = await self._store.jobs.get(job.id)
-                if job.state is not JobState.RENDERED:
-                    return job
-                try:
-                    await self._show_pictures(job)
-                except Unreachable as gone:
-                    log.warning("delivered_to_nobody", extra={"job_id": job.id, "cause": str(gone)})
-                    return await self._posted(job, f"delivered to nobody: {gone}")
-                except DISCORD_FAILURES as failure:
-                    log.warning("post_failed", extra={"job_id": job.id, "cause": str(failure)})
-                    await asyncio.sleep(pause_s)
-                else:
-                    return await self._posted(job, None)
-        return job
-
-    async def refresh(self, job: Job) -> None:
-        """Draw the message of a posted job again, after a vote, a removal or a take-down.
-
-        Raises:
-            Unreachable: The message or its channel is gone.
-            discord.HTTPException: Discord would not; or another of `DISCORD_FAILURES`.
-        """
-        async with self._lock(job.id):
-            if job.state in {JobState.RENDERED, JobState.POSTED}:
-                await self._show_pictures(job)
-            else:
-                await self._edit(job, views.ended(job), [])
-
-    async def show_ended(self, job: Job) -> None:
-        """Show that a job ended without pictures."""
-        async with self._lock(job.id):
-            try:
-                await self._edit(job, views.ended(job), [])
-            except (Unreachable, *DISCORD_FAILURES) as missed:
-                log.warning("end_not_shown", extra={"job_id": job.id, "cause": str(missed)})
-        self._forget(job.id)
-
-    async def result_view(self, job: Job) -> discord.ui.LayoutView:
-        """Return the message of a job with pictures, as it should stand now."""
-        images = await self._store.images.of_job(job.id)
-        consent = await self._store.consents.current(job.member_id, ASKED) or {}
-        return views.result(
-            job,
-            images,
-            await self._store.votes.counts(job.id),
-            may_remix=any(given for scope, given in consent.items() if scope == "remix"),
-        )
-
-    async def _posted(self, job: Job, reason: str | None) -> Job:
-        self._forget(job.id)
-        return await self._store.jobs.move(
-            job.id, expected=JobState.RENDERED, to=JobState.POSTED, now=now(), reason=reason
-        )
-
-    async def _show_pictures(self, job: Job) -> None:
-        images = await self._store.images.of_job(job.id)
-        files = [await self._file(image) for image in images if image.is_shown]
-        await self._edit(job, await self.result_view(job), files)
-
-    async def _file(self, image: Image) -> discord.File:
-        content = await asyncio.to_thread(self._store.files.read, image.sha256)
-        return discord.File(io.BytesIO(content), views.file_name(image))
-
-    async def _edit(
-        self, job: Job, view: discord.ui.LayoutView, files: Sequence[discord.File]
-    ) -> None:
-        """Edit the job's message, or send it if it never stood there.
-
-        Raises:
-            Unreachable: It can never be edited again.
-            discord.HTTPException: It could not be edited this time.
-        """
-        young = self._young.get(job.id)
-        if young and young[1] > self._clock():
-            try:
-                await young[0].edit(view=view, attachments=list(files))
-            except discord.HTTPException as failure:
-                if failure.status != 401 and failure.code not in TOKEN_DEAD:
-                    raise _final(failure) from failure
-                self._young.pop(job.id)  # the token died early: the bot's own will do
-                for file in files:
-                    file.reset()
-            else:
-                return
+    async def _show_briefly(self, message: Message, draft: Draft) -> None:
         try:
-            message = await self._message(job)
-            if message is None:
-                await self._send(job, view, files)
-            else:
-                await message.edit(
-                    view=view,
-                    attachments=list(files),
-                    allowed_mentions=discord.AllowedMentions.none(),
-                )
-        except discord.HTTPException as failure:
-            raise _final(failure) from failure
-
-    async def _message(self, job: Job) -> discord.PartialMessage | None:
-        channel = self._client.get_partial_messageable(
-            job.place.channel_id, guild_id=job.place.guild_id
-        )
-        if job.place.message_id is not None:
-            return channel.get_partial_message(job.place.message_id)
-        # An answer of Discord's can get lost, in this life of the bot or with an earlier one: look
-        # where the message would stand before sending one.
-        since = job.created_at - CLOCK_SKEW
-        async for message in channel.history(
-            limit=SEARCHED_MESSAGES, after=since, oldest_first=True
-        ):
-            if _stands_on(message, job.id):
-                await self._place(job, message.id)
-                return channel.get_partial_message(message.id)
-        return None
-
-    async def _send(
-        self, job: Job, view: discord.ui.LayoutView, files: Sequence[discord.File]
-    ) -> None:
-        channel = self._client.get_partial_messageable(
-            job.place.channel_id, guild_id=job.place.guild_id
-        )
-        message = await channel.send(
-            view=view,
-            files=list(files),
-            nonce=f"atelier-{job.id}",  # Discord drops a second message with the same nonce
-            allowed_mentions=discord.AllowedMentions.none(),
-        )
-        await self._place(job, message.id)
-
-    async def _place(self, job: Job, message_id: int) -> None:
-        place = Place(
-            guild_id=job.place.guild_id, channel_id=job.place.channel_id, message_id=message_id
-        )
-        await self._store.jobs.set_place(job.id, place)
-
-    def _lock(self, job_id: int) -> asyncio.Lock:
-        return self._locks.setdefault(job_id, asyncio.Lock())
-
-    def _forget(self, job_id: int) -> None:
-        for kept in (self._last_edit, self._locks, self._young):
-            kept.pop(job_id, None)
-
-
-def _final(failure: discord.HTTPException) -> Exception:
-    """Return what to raise: `Unreachable` where trying again can never help."""
-    if failure.code in UNREACHABLE or failure.status in {400, 404}:
-        return Unreachable(failure.text or str(failure.code))
-    return failure
-
-
-def _stands_on(message: discord.Message, job_id: int) -> bool:
-    """Whether this message is the job's: one of its buttons carries the job's number."""
-    if message.author.id != (message._state.self_id or 0):
-        return False
-    presses = (
-        Press.parse(custom_id)
-        for item in discord.ui.LayoutView.from_message(message, timeout=None).walk_children()
-        if (custom_id := getattr(item, "custom_id", None))
-    )
-    return any(
-        press and press.numbers[:1] == (job_id,) and press.action != "vote" for press in presses
-    )
+            await self._posts.put(message, draft)
+        except (discord.HTTPException, aiohttp.ClientError, OSError) as missed:
+            log.info("progress_not_shown", extra={"number": message.id, "cause": str(missed)})

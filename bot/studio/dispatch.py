@@ -10,7 +10,7 @@ from typing import Any
 
 from bot.studio.drawing import BOT, Ended, Rendered, draw, interrupted, now
 from bot.studio.screen import Screen
-from bot.studio.seat import clear_abandoned, is_of_terminal
+from bot.studio.seat import clear_abandoned
 from generation.engine.supervisor import Supervisor
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import GenerationError
@@ -71,17 +71,8 @@ class Dispatcher:
         for job in await self._store.attempts.recoverable(worker=BOT, now=now()):
             again = await interrupted(self._store, job)
             log.info("job_interrupted", extra={"job_id": job.id, "state": again.state.value})
-            if again.state.is_final:
-                self._in_background(self._screen.show_ended(again))
         for job in await self._store.jobs.in_line():
             await self.push(job)
-        for job in await self._in_state({JobState.RENDERED}):
-            self._in_background(self._screen.post(job))
-
-    async def _in_state(self, states: set[JobState]) -> list[Job]:
-        """Return the jobs in these states that are the bot's to take up."""
-        jobs = await self._store.jobs.in_states(states)
-        return [job for job in jobs if not is_of_terminal(job)]
 
     async def push(self, job: Job) -> None:
         """Put a queued job in line."""
@@ -172,7 +163,6 @@ class Dispatcher:
                         del self.running[job.id]
                         self.queue.settle(tickets.pop(job.id), job.elapsed_s or 0.0)
                         log.info("rendered", extra={"job_id": job.id, "elapsed_s": job.elapsed_s})
-                        self._in_background(self._screen.post(job))
                     case Ended(job):
                         del self.running[job.id]
                         await self._after_end(job, tickets.pop(job.id))
@@ -192,7 +182,6 @@ class Dispatcher:
             self.queue.requeue(await self._ticket(job))
         else:
             self.queue.settle(ticket, ticket.cost_s * (1 - self._left[job.id]))
-            self._in_background(self._screen.show_ended(job))
 
     async def _ticket(self, job: Job) -> Ticket:
         guild = await self._store.settings.guild(job.place.guild_id)

@@ -190,7 +190,7 @@ async def _record(
         # Drawn again, a job brings its notes along.
         notes=tuple(dict.fromkeys([*job.notes, *remarks(job.request.model, remarked.remarks)])),
     )
-    if job.state is not JobState.RENDERED:
+    if job.state is JobState.CANCELLED:
         return Ended(job)
     await _learn_price(store, job, done.elapsed_s, max_images)
     return Rendered(job, images)

@@ -1,4 +1,4 @@
-"""Where people see their jobs, as the studio knows it: whoever shows them implements this."""
+"""Where people see what is not in the record: how far a job is, at this moment."""
 
 from typing import Protocol
 
@@ -8,16 +8,10 @@ from generation.work.tickets import Wait
 
 
 class Screen(Protocol):
-    """Shows what becomes of jobs."""
+    """Shows how far jobs are; everything else is shown from the record."""
 
     async def show_progress(self, job: Job, event: StepDone) -> None:
         """Show a step of a job that is being drawn."""
 
     async def show_place(self, job: Job, wait: Wait) -> None:
         """Show how far a waiting job has come."""
-
-    async def post(self, job: Job) -> Job:
-        """Show a rendered job's pictures and move it to posted."""
-
-    async def show_ended(self, job: Job) -> None:
-        """Show that a job ended without pictures."""

@@ -118,6 +118,13 @@ class Watch:
         self._give_up()
 
 
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Kill a worker that nobody has given anything to do, and wait until it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    await process.communicate()
+
+
 def let_go(process: asyncio.subprocess.Process) -> None:
     """Kill a process and close its pipes without waiting for it."""
     with contextlib.suppress(ProcessLookupError):

@@ -298,7 +298,12 @@ class Supervisor:
     async def _start(self) -> Worker:
         delay_s = 0.0 if self._crashes < 2 else min(2.0 ** (self._crashes - 2), MAX_DELAY_S)
         self._is_stopping = False
-        process = await self._outside(processes.spawn(), WHAT)
+        spawning = asyncio.ensure_future(processes.spawn())
+        try:
+            process = await self._outside(asyncio.shield(spawning), WHAT)
+        except asyncio.CancelledError:
+            await processes.end(await spawning)  # nobody else would know of it
+            raise
         loop = asyncio.get_running_loop()
 
         def give_up() -> None:

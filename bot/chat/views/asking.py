@@ -10,20 +10,23 @@ import discord
 from bot.chat.actors import actor_of
 from bot.chat.answers import acknowledge, replace, reply, withdraw
 from bot.chat.base import EditableMessage, Interaction, PressHandler
+from bot.chat.drafts import link
 from bot.chat.failures import DISCORD_FAILURES
 from bot.chat.presses import Action, Press
 from bot.chat.views import result as views
 from bot.chat.views.press import PressButton
-from bot.messages import CONSENT
+from bot.messages import CONSENT, plain
 from bot.studio.asking import Submission
-from generation.work.jobs import Job, Place
+from generation.work.jobs import Job
 from storage.consent import Scope
+from storage.outbox import MessageState
 
 log = logging.getLogger(__name__)
 
 SCOPES = tuple(Scope)  # a scope's place is its bit in a custom_id, also in messages of last year
 Section = discord.ui.Section[Any]
 SHOWN_AT_ONCE = 5  # Discord allows five answers in two seconds
+STANDS = "stands"  # in `interaction.extras`: the first message is no "is thinking…" any more
 
 
 async def proceed(
@@ -54,25 +57,21 @@ async def proceed(
 async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool = False) -> None:
     """Send the messages of queued jobs and put them in line.
 
-    The first message is the answer to the interaction. If Discord does not take it, the jobs
-    stand in line all the same, and the delivery sends their messages itself.
+    The first message is the answer to the interaction. If Discord does not take it, the delivery
+    sends it like the messages of all further jobs.
     """
-    studio = interaction.client.studio
-    try:
-        for job in jobs[:SHOWN_AT_ONCE]:
-            status = views.queued_status(await studio.dispatcher.estimate(job))
-            view = views.placeholder(job, status=status)
-            if is_open and job is jobs[0]:
-                message: EditableMessage = await interaction.edit_original_response(view=view)
-            else:
-                message = await reply(interaction, view)
-            interaction.client.messages.remember(job.id, message)
-            place = Place(
-                guild_id=job.place.guild_id, channel_id=job.place.channel_id, message_id=message.id
-            )
-            await studio.store.jobs.set_place(job.id, place)
-    finally:
+    studio, messages = interaction.client.studio, interaction.client.messages
+
+    async def answer(view: discord.ui.LayoutView) -> EditableMessage:
+        if is_open and not interaction.extras.get(STANDS):
+            interaction.extras[STANDS] = True
+            return await interaction.edit_original_response(view=view)
+        return await reply(interaction, view)
+
+    async with messages.opening(jobs):
         await studio.line_up(jobs)
+        for job in jobs[:SHOWN_AT_ONCE]:
+            await messages.open(job, answer)
 
 
 # Consent
@@ -179,6 +178,23 @@ async def note_instead(interaction: Interaction, text: str) -> None:
         await replace(interaction, note(text))
     except DISCORD_FAILURES as missed:
         log.warning("answer_not_shown", extra={"cause": str(missed)})
+
+
+async def outcome(interaction: Interaction, job: Job) -> str:
+    """Return what whoever had pictures hidden must know of their message; empty if all is well."""
+    message = await interaction.client.studio.store.outbox.of_job(job.id)
+    message = await interaction.client.messages.settled(message)
+    if message is None or message.state is MessageState.GONE:
+        return " Its message is gone."
+    if message.wanted == message.shown:
+        return ""
+    where = link(message)
+    if message.reason is None:
+        return f" Its message changes in a moment: {where}"
+    why = plain(message.reason)
+    if message.is_due:
+        return f" Its message still shows them ({why}); I keep trying: {where}"
+    return f" Its message still shows them ({why}); please delete it by hand: {where}"
 
 
 def note(text: str) -> discord.ui.LayoutView:

@@ -6,30 +6,25 @@ from typing import Any
 import discord
 
 from bot.chat.actors import actor_of
-from bot.chat.answers import acknowledge, open_form, replace, reply
+from bot.chat.answers import acknowledge, open_form, reply
 from bot.chat.base import FormHandler, Interaction, PressHandler
-from bot.chat.delivery import Unreachable
 from bot.chat.presses import Action, Press, number_of
 from bot.chat.views import result as views
-from bot.chat.views.asking import note_instead, proceed
+from bot.chat.views.asking import note_instead, outcome, proceed
 from bot.chat.views.press import Form, PressButton
 from bot.grammar.remixing import asked_again, with_settings
 from bot.messages import mention, plain, without_links
 from bot.studio.asking import Ask
 from bot.studio.refusals import Gone
-from generation.work.jobs import Job, JobState
+from generation.work.jobs import Job
 
 MAX_FIELD = 4_000  # characters of a form's field, Discord's limit; twice what a prompt may have
 
 
 async def vote(interaction: Interaction, press: Press) -> None:
-    """Give or take back a vote and show the new count."""
+    """Give or take back a vote; the message counts it."""
     await acknowledge(interaction)
-    studio = interaction.client.studio
-    job = await studio.vote(await actor_of(interaction), press.numbers[0])
-    assert interaction.message is not None  # noqa: S101  # a button stands on a message
-    view = await interaction.client.messages.result_view(job)
-    await replace(interaction, view, attachments=interaction.message.attachments)
+    await interaction.client.studio.vote(await actor_of(interaction), press.numbers[0])
 
 
 async def again(interaction: Interaction, press: Press) -> None:
@@ -144,15 +139,9 @@ def _recipe(job: Job) -> str:
 
 
 async def cancel(interaction: Interaction, press: Press) -> None:
-    """Cancel a job that waits or draws."""
+    """Cancel a job that waits or draws; its message says so."""
     await acknowledge(interaction)
-    studio = interaction.client.studio
-    job = await studio.cancel(await actor_of(interaction), press.numbers[0])
-    if job.state is JobState.CANCELLED:
-        await interaction.client.messages.refresh(job)
-        return
-    view = views.placeholder(job, status="Stopping at the next step …")
-    await replace(interaction, view, attachments=[])
+    await interaction.client.studio.cancel(await actor_of(interaction), press.numbers[0])
 
 
 async def ask_delete(interaction: Interaction, press: Press) -> None:
@@ -178,13 +167,8 @@ async def delete(interaction: Interaction, press: Press) -> None:
     await acknowledge(interaction)
     studio = interaction.client.studio
     job = await studio.delete(await actor_of(interaction), press.numbers[0])
-    await note_instead(interaction, "Removed. The record of the job stays.")
-    try:
-        await interaction.client.messages.refresh(job)
-    except Unreachable as gone:
-        raise Gone(
-            f"The pictures are removed; their message is out of my reach ({gone})."
-        ) from gone
+    said = "Removed. The record of the job stays."
+    await note_instead(interaction, said + await outcome(interaction, job))
 
 
 PRESSES: dict[Action, PressHandler] = {

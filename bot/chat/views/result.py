@@ -19,9 +19,9 @@ Item = discord.ui.Item[Any]
 Row = discord.ui.ActionRow[Any]
 
 
-def file_name(image: Image) -> str:
+def file_name(image: Image, ending: str = "png") -> str:
     """Return the attachment's name; Discord shows it when someone saves the picture."""
-    return f"atelier-{image.job_id}-{image.index + 1}.png"
+    return f"atelier-{image.job_id}-{image.index + 1}.{ending}"
 
 
 def placeholder(job: Job, *, status: str, preview: str | None = None) -> discord.ui.LayoutView:
@@ -66,6 +66,8 @@ def result(
     votes: Mapping[int, int],
     *,
     may_remix: bool,
+    names: Mapping[int, str],
+    missing: str = "",
 ) -> discord.ui.LayoutView:
     """Return the message of a job with its pictures.
 
@@ -74,6 +76,8 @@ def result(
         images: All of its images; hidden ones are left out of the gallery.
         votes: Image id to votes.
         may_remix: Whether the owner lets others remix; without it there is no Remix button.
+        names: Image id to the name of its attached file.
+        missing: Why some that should be shown are not; empty if all are.
     """
     if any(image.taken_down_at for image in images):
         return _taken_down(job)
@@ -83,7 +87,10 @@ def result(
     items: list[Item] = [discord.ui.TextDisplay(f"{_headline(job)}\n{facts}")]
     items += _notes(job)
     if shown:
-        items.append(_gallery(job, shown, len(images)))
+        if names:
+            items.append(_gallery(job, shown, names, len(images)))
+        if missing:
+            items.append(discord.ui.TextDisplay(f"*{missing}*"))
         items += _vote_rows(shown, votes)
     else:
         items.append(discord.ui.TextDisplay("*The pictures were removed.*"))
@@ -111,14 +118,15 @@ def _notes(job: Job) -> list[Item]:
     return [discord.ui.TextDisplay("\n".join(f"-# {note}" for note in job.notes))]
 
 
-def _gallery(job: Job, shown: Sequence[Image], total: int) -> Item:
+def _gallery(job: Job, shown: Sequence[Image], names: Mapping[int, str], total: int) -> Item:
     return discord.ui.MediaGallery(
         *(
             discord.MediaGalleryItem(
-                f"attachment://{file_name(image)}",
+                f"attachment://{names[image.id]}",
                 description=alt_text(job.request.prompt, image.index, total, job.request.style),
             )
             for image in shown
+            if image.id in names
         )
     )
 
@@ -157,6 +165,11 @@ def queued_status(wait: Wait) -> str:
     if wait.place <= 1:
         return f"Next in line · {until}"
     return f"Waiting · place {wait.place} · {until}"
+
+
+def running_status(job: Job) -> str:
+    """Return the line of a job that is being drawn, as far as the record knows."""
+    return "Drawing …" if job.cancel_wanted_at is None else "Stopping at the next step …"
 
 
 def drawing_status(step: int, num_inference_steps: int) -> str:

@@ -11,13 +11,11 @@ import discord
 from bot.chat.actors import actor_of
 from bot.chat.answers import acknowledge, open_form, replace, reply, think
 from bot.chat.base import FormHandler, Interaction, PressHandler
-from bot.chat.delivery import Unreachable
-from bot.chat.failures import DISCORD_FAILURES, sentence
 from bot.chat.presses import Action, Press
-from bot.chat.views.press import Form, PressButton
+from bot.chat.views.asking import outcome
+from bot.chat.views.press import Form
 from bot.chat.views.record import (
     DONE,
-    action_lines,
     json_name,
     numbers_of,
     page_view,
@@ -25,13 +23,13 @@ from bot.chat.views.record import (
     search_of,
 )
 from bot.chat.views.result import file_name
-from bot.messages import mention, plain
+from bot.messages import plain
 from bot.studio.actors import Actor
 from bot.studio.records import Record, find_page, read_record
 from bot.studio.refusals import Refused
 from bot.studio.searches import Search
 from bot.studio.studio import Studio
-from generation.work.jobs import Image, Job
+from generation.work.jobs import Image
 from storage.errors import NotFound
 from storage.moderation import Action as ModerationAction
 
@@ -137,15 +135,12 @@ async def act(interaction: Interaction, press: Press, values: Mapping[str, str])
     job_id, reason = press.numbers[0], _reason(values)
     entries = await _do(studio, actor, press.action, job_id, reason)
     job = await studio.job(job_id)
-    (text,) = action_lines(entries, MAX_REASON)
-    said = [f"{DONE[entries[0].kind]}. Audit {numbers_of(entries)}."]
+    said = f"{DONE[entries[0].kind]}. Audit {numbers_of(entries)}."
     if press.action in {Action.MOD_TAKE_DOWN, Action.MOD_RESTORE}:
-        said += await _refresh(interaction, job)
-    said += await announce(
-        interaction, job, f"{text}\n-# Job {job.id}, asked for by {mention(job.member_id)}"
-    )
+        said += await outcome(interaction, job)
+    said += await _told(interaction)
     await _show_record(interaction, studio, await read_record(studio, actor, job_id))
-    await reply(interaction, " ".join(said), ephemeral=True)
+    await reply(interaction, said, ephemeral=True)
 
 
 async def _do(
@@ -164,64 +159,23 @@ async def _do(
             return [await studio.oversight.close_reports(actor, job_id, reason)]
 
 
-async def _refresh(interaction: Interaction, job: Job) -> list[str]:
-    """Draw the public message again; return what the moderator must know if that failed."""
-    try:
-        await interaction.client.messages.refresh(job)
-    except Unreachable:
-        return ["Its message is gone or out of my reach."]
-    except DISCORD_FAILURES as failure:
-        log.warning("message_not_refreshed", extra={"job_id": job.id, "cause": str(failure)})
-        return [
-            "But Discord would not let me change its message just now: please delete it by hand, "
-            "or undo this and try again."
-        ]
-    return []
+async def _told(interaction: Interaction) -> str:
+    """Return what the moderator must know if the log channel could not be told."""
+    outbox = interaction.client.studio.store.outbox
+    line = await outbox.last_told(interaction.guild_id or 0)
+    line = await interaction.client.messages.settled(line)
+    if line is None or line.wanted == line.shown:
+        return ""
+    why = plain(line.reason or "Discord is slow")
+    return f" I could not tell <#{line.channel_id}> yet: {why}."
 
 
 async def send_report(interaction: Interaction, press: Press, values: Mapping[str, str]) -> None:
     """Record a member's report and tell the moderators."""
     await think(interaction, ephemeral=True)
     studio, actor = interaction.client.studio, await actor_of(interaction)
-    reason = _reason(values)
-    job = await studio.oversight.report(actor, press.numbers[0], reason)
-    text = (
-        f"🚩 **Report** of job {job.id}, asked for by {mention(job.member_id)}\n"
-        f"By {mention(actor.member_id)}: {plain(reason, MAX_REASON)}"
-    )
-    await announce(interaction, job, text)
+    await studio.oversight.report(actor, press.numbers[0], _reason(values))
     await replace(interaction, "Thank you. The moderators can see your report.")
-
-
-# Telling
-
-
-async def announce(interaction: Interaction, job: Job, text: str) -> list[str]:
-    """Post a line in the server's log channel, with a button to the record.
-
-    Returns:
-        What the moderator must know if it could not be posted; what it tells has happened anyway.
-    """
-    guild = await interaction.client.studio.store.settings.guild(interaction.guild_id)
-    if guild.log_channel_id is None:
-        return []
-    view = discord.ui.LayoutView(timeout=None)
-    view.add_item(discord.ui.TextDisplay(text))
-    opener = PressButton(Press(Action.LOG_OPEN, (job.id,)), label="Open record")
-    view.add_item(discord.ui.ActionRow(opener))
-    channel = interaction.client.get_partial_messageable(
-        guild.log_channel_id, guild_id=interaction.guild_id
-    )
-    try:
-        await channel.send(view=view, allowed_mentions=discord.AllowedMentions.none())
-    except DISCORD_FAILURES as failure:
-        log.warning(
-            "log_channel_unreachable",
-            extra={"channel_id": guild.log_channel_id, "cause": str(failure)},
-        )
-        why = sentence(failure) or "Discord would not take it."
-        return [f"I could not post this in <#{guild.log_channel_id}>: {why}"]
-    return []
 
 
 def _reason(values: Mapping[str, str]) -> str:

@@ -223,7 +223,7 @@ def test_a_result_says_what_and_who_and_leaves_numbers_to_the_details() -> None:
         Image(id=index, job_id=1, index=index, sha256="0" * 64, seed=seed, width=64, height=64)
         for index, seed in enumerate([9, 8])
     ]
-    view = result(job, images, {}, may_remix=False)
+    view = result(job, images, {}, may_remix=False, names={0: "a.png", 1: "b.png"})
     shown = [item.content for item in view.walk_children() if isinstance(item, TextDisplay)]
     assert shown == ["**a fox**\n-# <@2> · AI-generated"]
 

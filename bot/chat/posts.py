@@ -1,0 +1,196 @@
+"""How one message is put where it stands: edited if it is there, sent if it never was.
+
+Young messages are edited with the token of the interaction that they answer, which needs no
+permission; older ones with the bot's own. An answer of Discord's can get lost, so before a message
+is sent a second time it is looked for in its channel, by the job's number in its buttons.
+"""
+
+import collections
+import io
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import discord
+
+from bot.chat.base import EditableMessage
+from bot.chat.drafts import Draft
+from bot.chat.presses import Action, Press
+from storage.outbox import Message, MessageKind, Outbox
+
+log = logging.getLogger(__name__)
+
+TOKEN_LIFE_S = 14 * 60.0  # Discord keeps an interaction's token for 15 minutes
+TOKEN_DEAD = {10015, 50027}  # unknown webhook, invalid webhook token
+ARCHIVED = 50083
+SEARCHED_MESSAGES = 200  # in each direction
+KEPT = 1_000  # messages whose attachments are remembered, so that a vote uploads nothing again
+
+
+class Posts:
+    """Edits and sends messages.
+
+    Args:
+        outbox: Where it is recorded where they stand.
+        client: The logged-in client.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self, outbox: Outbox, client: discord.Client, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._outbox = outbox
+        self._client = client
+        self._clock = clock
+        self._young: dict[int, tuple[EditableMessage, float]] = {}
+        self._attached: collections.OrderedDict[int, list[discord.Attachment]] = (
+            collections.OrderedDict()
+        )
+        self._unsure: set[int] = set()  # messages that may stand without our knowing
+
+    def remember(self, message: int, sent: EditableMessage) -> None:
+        """Keep a message as an interaction's answer, while that token lives."""
+        moment = self._clock()
+        self._young = {key: kept for key, kept in self._young.items() if kept[1] > moment}
+        self._young[message] = (sent, moment + TOKEN_LIFE_S)
+
+    def doubt(self, message: int) -> None:
+        """Look for a message before it is sent: it may have been, without our being told."""
+        self._unsure.add(message)
+
+    async def put(self, message: Message, draft: Draft) -> None:
+        """Let a message show a draft.
+
+        Raises:
+            discord.HTTPException: Discord would not.
+            aiohttp.ClientError: The connection broke; it may show it, or not.
+        """
+        young = self._young.get(message.id)
+        if young and young[1] > self._clock():
+            try:
+                sent = await young[0].edit(view=draft.view, attachments=self._files(message, draft))
+            except discord.HTTPException as failure:
+                if failure.status != 401 and failure.code not in TOKEN_DEAD:
+                    raise
+                self._young.pop(message.id, None)  # it died early: the bot's own will do
+            else:
+                self._keep(message, sent)
+                return
+        await self._put_with_own_token(message, draft)
+
+    async def remove_doubles(self, message: Message) -> None:
+        """Delete other messages of a job that a lost answer of Discord's left behind."""
+        channel = await self._channel(message)
+        async for found in self._around(channel, message):
+            if found.id != message.message_id:
+                log.info("double_removed", extra={"job_id": message.job_id})
+                await found.delete()
+
+    async def _put_with_own_token(self, message: Message, draft: Draft) -> None:
+        channel = await self._channel(message)
+        message_id = message.message_id
+        if message_id is None and (message.tries or message.id in self._unsure):
+            message_id = await self._find(channel, message)
+        if message_id is None:
+            self._unsure.add(message.id)  # until we are told
+            sent = await channel.send(
+                view=draft.view,
+                files=_new_files(draft),
+                nonce=message.nonce,  # Discord drops a second message with the same
+                allowed_mentions=discord.AllowedMentions.none(),
+            )
+            await self._outbox.place(message.id, channel_id=sent.channel.id, message_id=sent.id)
+            self._unsure.discard(message.id)
+        else:
+            sent = await self._edit(channel.get_partial_message(message_id), message, draft)
+        self._keep(message, sent)
+
+    async def _edit(
+        self, standing: discord.PartialMessage, message: Message, draft: Draft
+    ) -> discord.Message:
+        for is_last_try in (False, True):
+            try:
+                return await standing.edit(
+                    view=draft.view,
+                    attachments=self._files(message, draft),
+                    allowed_mentions=discord.AllowedMentions.none(),
+                )
+            except discord.HTTPException as failure:
+                if failure.code != ARCHIVED or is_last_try:
+                    raise
+                await self._unarchive(standing.channel.id)
+        raise AssertionError  # the last try returns or raises
+
+    async def _unarchive(self, thread_id: int) -> None:
+        """Open an archived thread again; Discord takes no edit in it before."""
+        thread = await self._client.fetch_channel(thread_id)
+        if isinstance(thread, discord.Thread):
+            await thread.edit(archived=False)
+
+    async def _channel(self, message: Message) -> discord.PartialMessageable | discord.DMChannel:
+        if message.channel_id is None:
+            return await self._client.create_dm(discord.Object(message.recipient or 0))
+        return self._client.get_partial_messageable(message.channel_id, guild_id=message.guild_id)
+
+    async def _find(
+        self, channel: discord.PartialMessageable | discord.DMChannel, message: Message
+    ) -> int | None:
+        """Return Discord's number of a message that was sent without our being told."""
+        if message.kind is not MessageKind.JOB:
+            return None  # the nonce has to do
+        async for found in self._around(channel, message):
+            await self._outbox.place(message.id, channel_id=found.channel.id, message_id=found.id)
+            self._unsure.discard(message.id)
+            return found.id
+        return None
+
+    async def _around(
+        self, channel: discord.PartialMessageable | discord.DMChannel, message: Message
+    ) -> AsyncIterator[discord.Message]:
+        """Yield the messages of a job: after it was asked for, then from now on backwards."""
+        since = discord.Object(
+            message.sent_after or discord.utils.time_snowflake(message.created_at)
+        )
+        seen: set[int] = set()
+        for history in (
+            channel.history(limit=SEARCHED_MESSAGES, after=since, oldest_first=True),
+            channel.history(limit=SEARCHED_MESSAGES, oldest_first=False),
+        ):
+            async for found in history:
+                if found.id not in seen and _stands_on(found, message.job_id or 0):
+                    seen.add(found.id)
+                    yield found
+
+    def _files(self, message: Message, draft: Draft) -> Sequence[discord.File | discord.Attachment]:
+        """Return what the gallery shows: what is there already is not uploaded again."""
+        standing = self._attached.get(message.id, [])
+        if draft.files and [each.filename for each in standing] == [
+            name for name, _ in draft.files
+        ]:
+            return standing
+        return _new_files(draft)
+
+    def _keep(self, message: Message, sent: discord.Message | EditableMessage) -> None:
+        self._attached[message.id] = sent.attachments
+        self._attached.move_to_end(message.id)
+        while len(self._attached) > KEPT:
+            self._attached.popitem(last=False)
+
+
+def _new_files(draft: Draft) -> list[discord.File]:
+    return [discord.File(io.BytesIO(content), name) for name, content in draft.files]
+
+
+def _stands_on(message: discord.Message, job_id: int) -> bool:
+    """Whether this message is the job's: one of its buttons carries the job's number."""
+    if message.author.id != (message._state.self_id or 0):
+        return False
+    presses = (
+        Press.parse(custom_id)
+        for item in discord.ui.LayoutView.from_message(message, timeout=None).walk_children()
+        if (custom_id := getattr(item, "custom_id", None))
+    )
+    others = {Action.VOTE, Action.LOG_OPEN}  # a picture's number; a line in the log channel
+    return any(
+        press and press.numbers[:1] == (job_id,) and press.action not in others for press in presses
+    )
