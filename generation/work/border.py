@@ -14,6 +14,7 @@ from typing import Any
 
 from generation.work.errors import FileRefused
 
+LINE_FEED = "\n"
 MAX_BYTES = 64 * 2**20  # a list of a million prompts; a device or a video is none
 
 _MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # of UTF-32 too, as far as they are read
@@ -51,7 +52,9 @@ def toml_of(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise FileRefused(f"{path} is not TOML: {error}") from error
+        last = f"at line {text.rstrip().count(LINE_FEED) + 1}, the end"
+        problem = str(error).replace("at end of document", last)
+        raise FileRefused(f"{path} is not TOML: {problem}") from error
     except (ValueError, RecursionError, OverflowError) as error:
         raise FileRefused(f"{path} is not TOML that can be read: {_extreme(error)}") from error
 

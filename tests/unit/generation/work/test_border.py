@@ -84,9 +84,10 @@ def test_wrong_json_is_refused_with_its_place(path: Path, content: bytes, said: 
 
 
 def test_wrong_toml_is_refused_with_its_place(path: Path) -> None:
-    path.write_bytes(b"a = 1\nb =\n")
-    with pytest.raises(FileRefused, match=r"is not TOML: .*line 2"):
-        border.toml_of(path)
+    for content in (b"a = 1\nb =\n", b"a = 1\nb =", b"a = 1\nb = [\n"):
+        path.write_bytes(content)
+        with pytest.raises(FileRefused, match=r"is not TOML: .*line 2"):
+            border.toml_of(path)
 
 
 def test_a_byte_order_mark_and_lines_of_windows_are_no_part_of_the_text(path: Path) -> None:

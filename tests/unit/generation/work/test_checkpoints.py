@@ -211,3 +211,16 @@ def test_a_crafted_description_is_refused_by_name(tmp_path, text):
 def test_a_recorded_file_name_with_a_nul_character_is_outside_the_folder(tmp_path):
     with pytest.raises(CheckpointCorrupt, match="outside the folder"):
         checkpoints.verify(tmp_path, {"a\0b": "0" * 64})
+
+
+def test_the_links_of_a_hubs_snapshot_are_files_of_the_folder(tmp_path):
+    blob, folder = tmp_path / "blobs" / "b", tmp_path / "snapshot"
+    blob.parent.mkdir()
+    folder.mkdir()
+    blob.write_bytes(b"weights")
+    (folder / "model.safetensors").symlink_to(blob)
+    digest = hashlib.sha256(b"weights").hexdigest()
+    checkpoints.verify(folder, {"model.safetensors": digest})
+    for outside in ("../blobs/b", str(blob)):
+        with pytest.raises(CheckpointCorrupt, match="outside the folder"):
+            checkpoints.verify(folder, {outside: digest})
