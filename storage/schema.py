@@ -21,11 +21,6 @@ TABLES = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT 
 QUICK_CHECK = "PRAGMA quick_check(1)"
 CHECK_S = 20.0  # a check of the whole file at each start may take so long
 CHECK_STEPS = 100_000  # of SQLite's virtual machine between two looks at the clock
-# Rows that were deleted leave nothing in the full-text index either. Older SQLite cannot do that;
-# there `FORGET_WORDS` has to follow a deletion.
-SECURE_INDEX = "INSERT INTO prompts (prompts, rank) VALUES ('secure-delete', 1)"
-SECURE_INDEX_SINCE = (3, 42, 0)
-FORGET_WORDS = "INSERT INTO prompts (prompts) VALUES ('optimize')"
 # Buttons of messages younger than a copy carry numbers that it does not know. If it ever takes the
 # record's place, new rows must not get them.
 RAISED = 100_000
@@ -63,7 +58,7 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> None:
     scripts = migrations() if scripts is None else scripts
     newest = max(scripts)
     try:
-        with lock(path), contextlib.closing(_connect(path)) as connection:
+        with _lock(path), contextlib.closing(_connect(path)) as connection:
             version = version_of(connection)
             if version > newest:
                 raise DatabaseTooNew(version, newest)
@@ -75,8 +70,6 @@ def migrate(path: Path, scripts: dict[int, str] | None = None) -> None:
             for number in sorted(number for number in scripts if number > version):
                 connection.executescript(scripts[number])
                 _log.info("database_migrated", extra={"version": number})
-            if sqlite3.sqlite_version_info >= SECURE_INDEX_SINCE and newest > 1:
-                connection.execute(SECURE_INDEX)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"the database could not be opened or migrated: {error}") from error
 
@@ -179,8 +172,7 @@ def _new_file(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Hold a database against other processes that would open or migrate it."""
+def _lock(path: Path) -> Iterator[None]:
     # A lock file of its own: SQLite drops its POSIX locks when another handle on the same file is
     # closed. The kernel releases this one when the process dies.
     with path.with_name(f"{path.name}.lock").open("a") as file:

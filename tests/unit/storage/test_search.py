@@ -2,7 +2,6 @@ import datetime as dt
 import importlib
 import itertools
 import re
-import sqlite3
 
 import pytest
 
@@ -12,8 +11,7 @@ from storage.consent import Scope
 from storage.files import FileKind
 from storage.moderation import ActionKind
 from storage.outbox import MessageKind, MessageState
-from storage.schema import FORGET_WORDS, SECURE_INDEX_SINCE
-from storage.search import COUNT_LIMIT, SEARCH_EVERY, SEARCH_MATCHING, Filters
+from storage.search import COUNT_LIMIT, FORGET_WORDS, SEARCH_EVERY, SEARCH_MATCHING, Filters
 from storage.settings import COSTS
 from storage.steps import Outcome
 
@@ -243,16 +241,13 @@ async def test_latin_prompts_take_no_room_for_letters(scene):
 
 
 async def test_forgotten_words_leave_nothing_in_the_file(store, scene):
-    """With the SQLite that has it by secure deletion, with an older one by merging the index."""
     job = await scene.job("zyxxyword secretname")
     await scene.job("a fox")
     async with store.database.transaction() as connection:
         await connection.execute(
             "UPDATE jobs SET typed = '', prompt = '', request = '{}' WHERE id = ?", (job.id,)
         )
-        if sqlite3.sqlite_version_info < SECURE_INDEX_SINCE:
-            await connection.execute(FORGET_WORDS)
-    await store.database.all("SELECT 1")
+        await connection.execute(FORGET_WORDS)
     path = store.database.path
     await store.close()
     assert not any(
