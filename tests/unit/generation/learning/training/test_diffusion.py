@@ -17,6 +17,7 @@ from generation.learning.training.loop import TrainingStopped
 from generation.learning.training.noising import PREDICTIONS
 from generation.learning.training.optimizers import Optimizer
 from generation.work import manifest
+from generation.work.manifest import CheckpointMissing
 from generation.work.progress import silent
 from tests.unit.generation.learning.training import toy
 
@@ -103,14 +104,14 @@ def test_unknown_default_style_is_refused_before_training(work: Work) -> None:
 def test_missing_autoencoder_says_what_to_train_first(tmp_path: Path) -> None:
     work = Work(tmp_path, "tiny")
     dataset = toy.write_dataset(work)
-    with pytest.raises(TrainingStopped, match="atelier train vae"):
+    with pytest.raises(CheckpointMissing, match="atelier train vae"):
         diffusion.prepare(work, toy.DIFFUSION, dataset, silent)
 
 
 def test_changed_autoencoder_is_refused(work: Work) -> None:
     weights = next(work.checkpoint("vae").glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(TrainingStopped, match="damaged"):
+    with pytest.raises(CheckpointMissing, match="damaged"):
         latents.load_vae(work)
 
 

@@ -17,10 +17,10 @@ from generation.learning.training import (
     trajectories,
 )
 from generation.learning.training.distill import DistillRecipe, DistillSummary
-from generation.learning.training.loop import TrainingStopped
 from generation.learning.training.noising import PREDICTIONS
 from generation.learning.training.optimizers import Optimizer, Schedule
 from generation.work import checkpoints
+from generation.work.manifest import CheckpointMissing
 from generation.work.progress import silent
 from tests.unit.generation.learning.training import toy
 
@@ -137,7 +137,7 @@ def test_teacher_draws_once(work: Work, summary: DistillSummary) -> None:
 
 def test_missing_teacher_says_what_to_train_first(tmp_path: Path) -> None:
     work = toy.toy_work(tmp_path)
-    with pytest.raises(TrainingStopped, match="atelier train diffusion"):
+    with pytest.raises(CheckpointMissing, match="atelier train diffusion"):
         distill.train(work, RECIPE, silent)
 
 
