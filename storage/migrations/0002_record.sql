@@ -282,6 +282,7 @@ SELECT
 FROM old_jobs WHERE channel_id <> 0 ORDER BY id;
 CREATE UNIQUE INDEX messages_of_job ON messages (job_id) WHERE kind = 'job';
 CREATE INDEX messages_due ON messages (next_try_at) WHERE wanted > shown AND state = 'open';
+CREATE INDEX messages_told ON messages (guild_id) WHERE kind = 'log';
 CREATE INDEX messages_by_message ON messages (message_id) WHERE message_id IS NOT NULL;
 CREATE INDEX messages_to_person ON messages (recipient_id) WHERE recipient_id IS NOT NULL;
 

@@ -138,7 +138,8 @@ async def test_a_message_that_fails_waits_and_holds_up_no_other(scene):
     message = await outbox.of_job(first.id)
     await outbox.failed(message.id, next_try_at=LATER, reason="503", now=NOW)
     assert await due(scene, NOW) == [second.id]
-    assert await outbox.next_due_at() == NOW
+    assert await outbox.next_due_at(NOW) == LATER
+    assert await outbox.next_due_at(LATER) is None
     assert await due(scene, LATER) == [second.id, first.id]
     failed = await outbox.of_job(first.id)
     assert (failed.tries, failed.tried_at, failed.reason) == (1, NOW, "503")
@@ -191,7 +192,7 @@ async def test_an_unknown_message_is_not_found(store):
         with pytest.raises(NotFound, match="message 9"):
             await call
     assert await outbox.of_job(9) is None
-    assert await outbox.next_due_at() is None
+    assert await outbox.next_due_at(NOW) is None
 
 
 async def test_what_moderators_do_is_told_in_the_log_channel_and_carries_no_words(scene):
@@ -210,6 +211,8 @@ async def test_what_moderators_do_is_told_in_the_log_channel_and_carries_no_word
     ]
     assert {(message.channel_id, message.guild_id) for message in told} == {(77, GUILD)}
     assert len({message.nonce for message in told}) == 2
+    assert await outbox.last_told(GUILD) == told[-1]
+    assert await outbox.last_told(GUILD + 1) is None
     assert await moderation.get(actions[0].id) == actions[0]
     assert await moderation.get_report(report.id) == report
     await outbox.shown(told[0].id, told[0].wanted, NOW)
