@@ -115,25 +115,15 @@ async def details(interaction: Interaction, press: Press) -> None:
 
 
 def _recipe(job: Job) -> str:
-    request = job.request
     facts = {
         "Asked by": mention(job.member_id),
         "Typed": plain(without_links(job.typed), 600),
-        "Prompt": plain(request.prompt, 600),
-        "Negative prompt": plain(request.negative_prompt, 300) or "none",
-        "Model": f"`{request.model}`",
-        "Style": f"`{request.style}`" if request.style else "none",
-        "Seed": f"`{request.seed}` for the first picture drawn, then counting up",
-        "Size": f"{request.width}×{request.height} px",
-        "Steps": str(request.num_inference_steps),
-        "Guidance": f"{request.guidance_scale:g}",
+        **{name: plain(value, 600) for name, value in job.request.facts() if value},
         "State": job.state.value,
         "Asked": views.stamp(job.created_at),
     }
     if job.elapsed_s is not None:
         facts["Drawn in"] = f"{job.elapsed_s:.1f} s"
-    if start := request.start:
-        facts["Started from"] = f"`{start.sha256[:16]}…` at strength {request.strength:g}"
     lines = [f"### Job {job.id}", *(f"**{name}:** {value}" for name, value in facts.items())]
     return "\n".join(lines)
 

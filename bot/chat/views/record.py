@@ -183,21 +183,13 @@ def _text(record: Record) -> str:
 
 
 def _facts(record: Record, limit: int) -> Iterator[tuple[str, str]]:
-    job, request = record.job, record.job.request
+    job = record.job
     yield "Asked by", f"{mention(job.member_id)}{' (suspended)' if record.is_suspended else ''}"
     yield "Where", _where(job)
     yield "Typed", plain(job.typed, limit)
-    yield "Prompt", plain(request.prompt, limit)
-    yield "Negative prompt", plain(request.negative_prompt, limit // 2) or "none"
-    yield "Model", f"`{request.model}`{f', style `{request.style}`' if request.style else ''}"
+    for name, value in job.request.facts():
+        yield name, plain(value, limit)
     yield "Weights", _weights(job)
-    yield (
-        "Drawn as",
-        f"{request.width}×{request.height} px, {request.num_inference_steps} steps, "
-        f"guidance {request.guidance_scale:g}, seed `{request.seed}`",
-    )
-    if start := request.start:
-        yield "Started from", f"`{start.sha256[:16]}…` at strength {request.strength:g}"
     if record.parent:
         yield "Remix of", f"picture {record.parent.index + 1} of job {record.parent.job_id}"
     yield "Remixed as", ", ".join(f"job {child_id}" for child_id in record.children[:20])

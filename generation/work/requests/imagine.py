@@ -188,7 +188,7 @@ class Imagine:
         yield "Negative prompt", self.negative_prompt
         yield "Model", self.model
         yield "Style", self.style or ""
-        yield "Seed", str(self.seed)
+        yield "Seed", f"{self.seed}, for the first picture drawn, then counting up"
         yield "Size", f"{self.width}×{self.height} px"
         yield "Steps", str(self.num_inference_steps)
         yield "Guidance", f"{self.guidance_scale:g}"

@@ -27,6 +27,7 @@ from bot.visible import visible
 from generation.work.jobs import Image, Job, JobState, Place
 from generation.work.remarks import Cut, OtherLanguage, SeveralThings, UnknownWord
 from generation.work.requests.imagine import Imagine, WeightedPrompt
+from generation.work.requests.reading import from_json
 from storage.consent import Scope
 
 UNESCAPED = re.compile(r"(?<!\\)(?:\\\\)*[*_~`|>#\[\]()<@]")
@@ -241,3 +242,11 @@ def test_the_first_question_said_the_same_of_remixes_and_training() -> None:
         choices=(("gallery", "Show my pictures in the gallery"), *CONSENT.choices),
     )
     assert (first.sha256,) == SAME_BEFORE
+
+
+def test_a_request_of_another_version_is_shown_by_what_stands_in_its_record() -> None:
+    written = {"version": 9, "verb": "sculpt", "model": "m", "mood": "*sad*"}
+    facts = dict(from_json(written).facts())
+    assert facts["verb"] == "sculpt"
+    assert "version 9" in facts["Not understood"]
+    assert plain(facts["mood"]) == "\\*sad\\*"
