@@ -71,14 +71,17 @@ def _look_at(checkpoint: Checkpoint, needed: str) -> Check:
 
 
 def _look_at_hub(name: str, checkpoint: Checkpoint, needed: str) -> Check:
+    from generation.engine.fetch import download_bytes
     from generation.techniques.diffusion import files
 
     place = f"{checkpoint.source} at {(checkpoint.revision or '')[:12]}"
     if files.fetched(checkpoint) is None:
+        size_bytes = download_bytes(checkpoint)
+        size = "" if size_bytes is None else f": {size_bytes / 1e9:.1f} GB"
         return Check(
             name,
             Verdict.FAILED if checkpoint.name == needed else Verdict.SKIPPED,
-            f"{place}, not fetched yet",
+            f"{place}, not fetched yet{size}",
             f"atelier models fetch {checkpoint.name}",
         )
     return Check(name, Verdict.OK, place)

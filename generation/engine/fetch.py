@@ -6,6 +6,7 @@ its safetensors: in float16 where there are such. An interrupted download goes o
 """
 
 import contextlib
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ Told = Callable[[int, int], None]
 """Takes the bytes that are here and the bytes in all."""
 
 POLL_S = 0.5
+ANSWER_TIMEOUT_S = 3.0  # a doctor does not wait for a hub
 SMALL_FILES = (".json", ".txt", ".model", ".jinja")
 PLAIN = re.compile(r"(model|diffusion_pytorch_model)(-\d+-of-\d+)?\.safetensors")
 HALF = re.compile(r"(model|diffusion_pytorch_model)\.fp16(-\d+-of-\d+)?\.safetensors")
@@ -39,11 +41,13 @@ def fetch(checkpoint: Checkpoint, told: Told = lambda done, total: None) -> Path
     files.check(checkpoint)
     if (folder := files.fetched(checkpoint)) is not None:
         return folder
+    import httpx2
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import GatedRepoError, OfflineModeIsEnabled
     from huggingface_hub.file_download import repo_folder_name
     from huggingface_hub.hf_api import RepoFile
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each try, twice
     source, revision = checkpoint.source, checkpoint.revision
     try:
         listed = HfApi().list_repo_tree(source, revision=revision, recursive=True)
@@ -56,8 +60,26 @@ def fetch(checkpoint: Checkpoint, told: Told = lambda done, total: None) -> Path
             f"{source} is only given to those who accepted its licence: open its page on the hub,"
             " accept it, and set HF_TOKEN"
         ) from error
-    except (HfHubHTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
+    except (httpx2.HTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
         raise FetchFailed(f"{source} cannot be downloaded: {first_line(error)}") from error
+
+
+def download_bytes(checkpoint: Checkpoint) -> int | None:
+    """Return how much `fetch` would download, or None if the hub does not say it at once."""
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    try:
+        info = HfApi().model_info(
+            checkpoint.source,
+            revision=checkpoint.revision,
+            files_metadata=True,
+            timeout=ANSWER_TIMEOUT_S,
+        )
+    except (httpx2.HTTPError, OfflineModeIsEnabled, OSError, ValueError):
+        return None
+    return sum(wanted({each.rfilename: each.size or 0 for each in info.siblings or ()}).values())
 
 
 def wanted(sizes: Mapping[str, int]) -> dict[str, int]:

@@ -47,6 +47,10 @@ class Hub:
         ]
         return web.json_response(listed)
 
+    async def about(self, request: web.Request) -> web.Response:
+        siblings = [{"rfilename": name, "size": len(body)} for name, body in FILES.items()]
+        return web.json_response({"id": REPOSITORY, "sha": REVISION, "siblings": siblings})
+
     async def file(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["path"]
         body = FILES[name]
@@ -81,6 +85,7 @@ async def hub():
     found = Hub()
     app = web.Application()
     app.router.add_get(f"/api/models/{REPOSITORY}/tree/{{revision}}", found.info)
+    app.router.add_get(f"/api/models/{REPOSITORY}/revision/{{revision}}", found.about)
     app.router.add_route("*", f"/{REPOSITORY}/resolve/{REVISION}/{{path:.*}}", found.file)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -107,6 +112,10 @@ FETCH = textwrap.dedent(f"""
     files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
     print(json.dumps([files, told]))
 """)
+
+
+SIZE = FETCH.partition("told = []")[0] + "print(fetch.download_bytes(tiny))"
+NO_WAITING = "import time; time.sleep = lambda seconds: None\n"  # between the client's tries
 
 
 async def run(found, tmp_path, *command, **environment):
@@ -148,6 +157,25 @@ async def test_a_download_takes_what_will_be_loaded_and_tells_its_bytes(tmp_path
         found.sent.clear()
         assert (await run(found, tmp_path, "-c", FETCH))[0] == 0
         assert found.sent == []  # what is here is not fetched again, nor asked for
+
+
+async def test_a_size_is_told_before_anything_is_downloaded_or_not_at_all(tmp_path):
+    async with hub() as found:
+        status, out, problems = await run(found, tmp_path, "-c", SIZE)
+        assert status == 0, problems
+        kept = ("model_index.json", "unet/config.json")
+        weights = "unet/diffusion_pytorch_model.fp16.safetensors"
+        assert int(out) == sum(len(FILES[name]) for name in (*kept, weights))
+        assert found.sent == []
+    status, out, problems = await run(found, tmp_path, "-c", SIZE)
+    assert (status, out) == (0, "None\n"), problems
+
+
+async def test_a_hub_that_cannot_be_reached_is_one_sentence(tmp_path):
+    nowhere = Hub(url="http://127.0.0.1:9")
+    status, _, problems = await run(nowhere, tmp_path, "-c", NO_WAITING + FETCH)
+    assert status == 1
+    assert f"FetchFailed: {REPOSITORY} cannot be downloaded: " in problems.splitlines()[-1]
 
 
 async def test_an_interrupted_download_goes_on_where_it_was(tmp_path):
