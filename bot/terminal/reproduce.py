@@ -97,7 +97,7 @@ async def _reproduce(settings: Settings, what: str, sha256: str | None) -> tuple
             typer.echo(f"identical: {name}, {file}")
         else:
             typer.echo(f"different: {name}")
-            typer.echo(_fingerprints(job, done.fingerprint))
+            typer.echo(engines_apart(job.fingerprint, done.fingerprint))
             typer.echo(f"  {apart}")
         if note := _words_note(job.request, checkpoints(settings)[job.request.model]):
             typer.echo(f"  {note}")
@@ -180,16 +180,23 @@ async def _redraw(settings: Settings, store: Store, job: Job, image: Image) -> I
     raise Stop("it was not drawn", ExitCode.UNABLE)
 
 
-def _fingerprints(job: Job, fingerprint: EngineFingerprint) -> str:
-    recorded = EngineFingerprint.from_json(job.fingerprint or "{}")
+def engines_apart(recorded_json: str | None, fingerprint: EngineFingerprint) -> str:
+    """Return how the engine of today differs from the recorded one, in lines for people."""
+    recorded = EngineFingerprint.from_json(recorded_json or "{}")
+    if not recorded.fields:
+        return "  the record does not say which engine drew it"
     differences = recorded.differences(fingerprint)
-    if not differences:
-        return "  same engine, so the same bits were promised: please report this"
-    lines = ["  the engine differs, so only the same look was promised:"]
-    lines += [
+    unknown = ", ".join(sorted(recorded.unknown(fingerprint)))
+    lines = [
         f"    {name}: {then or '-'} -> {today or '-'}"
         for name, (then, today) in differences.items()
     ]
+    if differences:
+        lines.insert(0, "  the engine differs, so only the same look was promised:")
+    elif not unknown:
+        lines = ["  same engine, so the same bits were promised: please report this"]
+    if unknown:
+        lines.append(f"  an older record: it does not say {unknown}")
     return "\n".join(lines)
 
 

@@ -6,7 +6,6 @@ cannot honour is part of the description, so that a reply can say so before anyt
 """
 
 import dataclasses
-import hashlib
 import math
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from generation.work import border
 from generation.work.errors import CheckpointCorrupt, FileRefused, InvalidRequest
+from generation.work.hashes import sha256_of
 from generation.work.requests.imagine import MAX_STEPS, Imagine
 from generation.work.requests.reading import VERBS
 
@@ -273,8 +273,7 @@ def verify(folder: Path, sha256: Mapping[str, str]) -> None:
         elif not path.is_file():
             found = "no such file"
         else:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = sha256_of(path)
         if found != expected.lower():
             wrong.append(f"{name}: expected {expected}, found {found}")
     if wrong:

@@ -8,7 +8,8 @@ GenerationError
 ├── CheckpointCorrupt     a weight file is missing or its SHA-256 is not the recorded one
 ├── FetchFailed           a checkpoint could not be downloaded
 ├── DrawingFailed         one job could not be drawn; the worker lives on
-│   └── OutOfMemory       the device had no room for it
+│   ├── OutOfMemory       the device had no room for it
+│   └── NoPicture         the network's numbers ran away
 └── WorkerCrashed         the worker process died; its jobs may be started again
 """
 
@@ -76,6 +77,15 @@ class OutOfMemory(DrawingFailed):
     """The device had no room for this job."""
 
     for_people = "The device has no room for pictures of this size; a smaller one may fit."
+
+
+class NoPicture(DrawingFailed):
+    """What came out is no picture: there are values in it that are no numbers."""
+
+    for_people = (
+        "The model's numbers ran away, so there is no picture. "
+        "Another seed, other words or less `--s` may help."
+    )
 
 
 class WorkerCrashed(GenerationError):

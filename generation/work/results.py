@@ -4,9 +4,12 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Self
 
 from generation.work.errors import GenerationError
 from generation.work.remarks import Remark
+
+FILE = "sha256:"  # a file's field; files of settings were not always recorded: "settings:"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -16,8 +19,8 @@ class EngineFingerprint:
     Two redraws on equal fingerprints are bit-identical; that is promised and tested.
 
     Args:
-        fields: Names to values: versions, device, cpu capability, dtype, micro-batch, threads,
-            scheduler, weight hashes.
+        fields: Names to values: versions, device, processor, dtype, micro-batch, threads, the
+            variables that choose kernels, and `sha256:` of every file that was loaded.
     """
 
     fields: Mapping[str, str]
@@ -36,11 +39,25 @@ class EngineFingerprint:
         """Return the fingerprint that `to_json` wrote."""
         return cls(json.loads(text))
 
+    def with_fields(self, **fields: str) -> Self:
+        """Return it with some fields added, or changed."""
+        return type(self)({**self.fields, **fields})
+
     def differences(self, other: "EngineFingerprint") -> dict[str, tuple[str, str]]:
-        """Return the fields that differ, as name to (own value, other's value)."""
-        names = sorted({*self.fields, *other.fields})
+        """Return the fields that differ, as name to (own value, other's value).
+
+        One that only one of them has differs if it is a file's hash: the other had no such file.
+        Any other is unknown to the other, which is older; see `unknown`.
+        """
+        unknown = self.unknown(other)
+        names = sorted({*self.fields, *other.fields} - unknown)
         pairs = {name: (self.fields.get(name, ""), other.fields.get(name, "")) for name in names}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+    def unknown(self, other: "EngineFingerprint") -> frozenset[str]:
+        """Return the fields that only one of them has, of which nothing can be said."""
+        alone = self.fields.keys() ^ other.fields.keys()
+        return frozenset(name for name in alone if not name.startswith(FILE))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,17 +3,19 @@
 Pinned, verified, safetensors only. A damaged checkpoint is told in milliseconds.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from generation.judging.scorer import files as scorer_files
+from generation.techniques.diffusion.families import FAMILIES, Family, family_of
 from generation.techniques.diffusion.folder import lacking
 from generation.work import border, checkpoints
-from generation.work.checkpoints import Checkpoint
+from generation.work.checkpoints import PIPELINE_INDEX, Checkpoint
 from generation.work.errors import CheckpointCorrupt
+from generation.work.hashes import sha256_of
 
+NO_SETTINGS = {".safetensors", ".bin", ".md", ".png", ".jpg"}  # weights, and what people look at
 PINNED_REVISION_LENGTH = 40  # a full commit; branch and tag names can move
 
 
@@ -98,12 +100,45 @@ def weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:
     if checkpoint.sha256 or not is_local(checkpoint):
         return checkpoints.weights_in(checkpoint.sha256)
     folder = Path(checkpoint.source)
-    hashes = {}
-    for path in sorted(_weights(folder)):
-        with path.open("rb") as file:
-            name = path.relative_to(folder).as_posix()
-            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    hashes = {
+        path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(_weights(folder))
+    }
     return checkpoints.weights_in(hashes)
+
+
+def family_in(folder: Path) -> Family:
+    """Return how a folder's pipeline is asked, told from its settings alone.
+
+    Raises:
+        CheckpointCorrupt: Its class is none that can be drawn with.
+    """
+    index = border.json_of(folder / PIPELINE_INDEX)
+
+    def configured(part: str, key: str) -> object:
+        path = folder / part / "config.json"
+        return (border.json_of(path) if part and path.is_file() else index).get(key)
+
+    name = str(index.get("_class_name"))
+    family = family_of(name, configured)
+    if family is None:
+        known = ", ".join(FAMILIES)
+        raise CheckpointCorrupt(f"{folder} is a {name}; what can be drawn with is {known}")
+    return family
+
+
+def settings_hashes(folder: Path) -> dict[str, str]:
+    """Return relative file to SHA-256 of what a pipeline reads beside its weights.
+
+    Of its scheduler, networks and tokenizers: every file in the folder of a part that the index
+    names, and the index. Pictures depend on each.
+    """
+    parts = border.json_of(folder / PIPELINE_INDEX)
+    found = [path for name in parts for path in (folder / name).rglob("*") if path.is_file()]
+    found = [path for path in found if path.suffix not in NO_SETTINGS]
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in sorted([*found, folder / PIPELINE_INDEX])
+    }
 
 
 def size_bytes(folder: Path) -> int:

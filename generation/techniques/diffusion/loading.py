@@ -4,20 +4,21 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import PIL
 import torch
 import transformers
 from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from safetensors import SafetensorError
+from torch.utils import deterministic
 
 from generation.judging.scorer import files as scorer_files
 from generation.techniques import protocol
-from generation.techniques.device import DeviceChoice, name_of
+from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion import files
 from generation.techniques.diffusion.folder import lacking
+from generation.techniques.fingerprint import UNDETERMINED, engine_fields
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import CheckpointCorrupt
-from generation.work.results import EngineFingerprint
+from generation.work.results import FILE, EngineFingerprint
 
 # What the libraries raise at a configuration that names a class, a part or a key they do not have.
 _UNLOADABLE = (
@@ -25,6 +26,8 @@ _UNLOADABLE = (
     SafetensorError,
 )  # fmt: skip
 DECODER_CHANNELS_LAST = "contiguous, decoder channels_last"
+CHANNELS_LAST = "channels_last"
+DRAWS_FROM_TORCH = {"DPMSolverSDEScheduler"}
 
 
 def load(checkpoint: Checkpoint, choice: DeviceChoice) -> protocol.Technique[Any]:
@@ -37,16 +40,29 @@ def load(checkpoint: Checkpoint, choice: DeviceChoice) -> protocol.Technique[Any
     make_deterministic(choice)
     pipeline = open_pipeline(checkpoint, choice)
     fingerprint = fingerprint_of(checkpoint, choice, pipeline)
-    if checkpoint.family == "slots":
+    if fits_slots(pipeline):
         from generation.techniques.diffusion.slots import Slots
 
-        if not isinstance(pipeline, StableDiffusionPipeline):
-            kind = type(pipeline).__name__
-            raise CheckpointCorrupt(f"{checkpoint.name} is a {kind}: its family is 'pipeline'")
         return Slots(checkpoint, choice, pipeline, fingerprint)
+    if checkpoint.family == "slots":
+        kind = type(pipeline).__name__
+        raise CheckpointCorrupt(f"{checkpoint.name} is a {kind}: its family is 'pipeline'")
     from generation.techniques.diffusion.pipelines import WholePipeline
 
-    return WholePipeline(checkpoint, choice, pipeline, fingerprint)
+    return WholePipeline(checkpoint, pipeline, files.family_in(_folder(checkpoint)), fingerprint)
+
+
+def fits_slots(pipeline: DiffusionPipeline) -> bool:
+    """Return whether our own loop draws what this pipeline would.
+
+    It does for Stable Diffusion 1 and 2, unless the network reads the guidance, or a scheduler
+    draws from torch's own source of chance, which pictures that step together would share.
+    """
+    return (
+        type(pipeline) is StableDiffusionPipeline
+        and pipeline.unet.config.time_cond_proj_dim is None
+        and type(pipeline.scheduler).__name__ not in DRAWS_FROM_TORCH
+    )
 
 
 def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipeline:
@@ -56,11 +72,8 @@ def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipe
         CheckpointCorrupt: It is not pinned, not as recorded, or not loadable.
     """
     files.check(checkpoint)
-    folder = files.fetched(checkpoint)
-    if folder is None:
-        raise CheckpointCorrupt(f"{checkpoint.source} has not been downloaded")
-    if problem := lacking(checkpoint, folder):
-        raise CheckpointCorrupt(problem)
+    folder = _folder(checkpoint)
+    files.family_in(folder)  # refuses what nobody looked at before it is loaded
     try:
         pipeline = DiffusionPipeline.from_pretrained(
             folder,
@@ -75,12 +88,41 @@ def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipe
         raise CheckpointCorrupt(f"{checkpoint.name} cannot be loaded: {error}") from error
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(choice.device)
-    if memory_format_of(choice) == DECODER_CHANNELS_LAST and hasattr(pipeline, "vae"):
-        pipeline.vae.to(memory_format=torch.channels_last)
+    _lay_out(pipeline, choice)
     for component in pipeline.components.values():
         if isinstance(component, torch.nn.Module):
             component.eval().requires_grad_(requires_grad=False)
     return pipeline
+
+
+def _folder(checkpoint: Checkpoint) -> Path:
+    """Return where its files lie.
+
+    Raises:
+        CheckpointCorrupt: Some are missing, or not what can be loaded.
+    """
+    folder = files.fetched(checkpoint)
+    if folder is None:
+        raise CheckpointCorrupt(f"{checkpoint.source} has not been downloaded")
+    if problem := lacking(checkpoint, folder):
+        raise CheckpointCorrupt(problem)
+    return folder
+
+
+def _lay_out(pipeline: DiffusionPipeline, choice: DeviceChoice) -> None:
+    """Put weights where convolutions want them, and the decoder in numbers that do not overflow."""
+    vae, layout = pipeline.vae, memory_format_of(choice)
+    if choice.dtype == "float16":
+        # Pipelines that know of it lift it for each picture and lower it afterwards, unless
+        # something goes wrong in between.
+        vae.to(torch.float32)
+        vae.register_to_config(force_upcast=False)
+    laid_out = {CHANNELS_LAST: pipeline.components.values(), DECODER_CHANNELS_LAST: [vae]}
+    for component in laid_out.get(layout, ()):
+        for module in component.modules() if isinstance(component, torch.nn.Module) else ():
+            if isinstance(module, torch.nn.Conv2d):
+                weight = module.weight.data
+                module.weight.data = weight.contiguous(memory_format=torch.channels_last)
 
 
 def _outside_components(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -109,25 +151,18 @@ def fingerprint_of(
     checkpoint: Checkpoint, choice: DeviceChoice, pipeline: DiffusionPipeline
 ) -> EngineFingerprint:
     """Return everything outside a request that this checkpoint's pictures' bits depend on."""
-    is_cpu = choice.device == "cpu"
     fields = {
-        "technique": checkpoint.family,
-        "atelier": protocol.atelier_version(),
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
-        "transformers": transformers.__version__,
-        "pillow": PIL.__version__,
-        "device": choice.device,
-        "device_name": name_of(choice.device),
-        "dtype": choice.dtype,
-        "threads": str(choice.threads_per_lane) if is_cpu else "",
+        **engine_fields(choice),
+        "technique": "slots" if fits_slots(pipeline) else "pipeline",
         "micro_batch": str(choice.micro_batch(checkpoint.width, checkpoint.height)),
         "memory_format": memory_format_of(choice),
         "compiled": "no",
+        "pipeline": type(pipeline).__name__,
         "scheduler": type(pipeline.scheduler).__name__,
         "revision": checkpoint.revision or "",
+        "variant": files.variant_of(_folder(checkpoint)) or "",
     }
-    return EngineFingerprint({**fields, **_weight_hashes(checkpoint)})
+    return EngineFingerprint({**fields, **_file_hashes(checkpoint)})
 
 
 def memory_format_of(choice: DeviceChoice) -> str:
@@ -136,11 +171,11 @@ def memory_format_of(choice: DeviceChoice) -> str:
     Four pictures of the embedded size in bfloat16 on two cores: the decoder takes 29 ms channels
     last and 41 ms contiguous, the denoiser 322 ms and 303 ms (group norm is slow channels last).
     """
-    return DECODER_CHANNELS_LAST if choice.device == "cpu" else "contiguous"
+    return {"cpu": DECODER_CHANNELS_LAST, "cuda": CHANNELS_LAST}.get(choice.device, "contiguous")
 
 
-def _weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return `sha256:<file>` to digest of every weight file.
+def _file_hashes(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return `sha256:<file>` to digest of every weight file, `settings:<file>` of all others.
 
     The text encoder's are included, and the scorer's: no picture's bits depend on it, but which
     pictures a request with spare ones is given.
@@ -153,7 +188,11 @@ def _weight_hashes(checkpoint: Checkpoint) -> dict[str, str]:
     if checkpoint.scorer:
         found = scorer_files.check(Path(checkpoint.scorer))
         hashes |= {f"scorer:{name}": digest for name, digest in found.items()}
-    return {f"sha256:{name}": digest for name, digest in hashes.items()}
+    fields = {f"{FILE}{name}": digest for name, digest in hashes.items()}
+    if files.is_local(checkpoint):  # a hub's commit pins them
+        settings = files.settings_hashes(Path(checkpoint.source))
+        fields |= {f"settings:{name}": digest for name, digest in settings.items()}
+    return fields
 
 
 def make_deterministic(choice: DeviceChoice) -> None:
@@ -162,6 +201,9 @@ def make_deterministic(choice: DeviceChoice) -> None:
     if choice.device == "cuda":
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(mode=True, warn_only=True)
+        # Filling costs time, and nothing reads what was never written.
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        UNDETERMINED.listen()
 
 
 def quieten() -> None:

@@ -1,10 +1,9 @@
 """Checkpoints of any other family, each drawn whole by its own diffusers pipeline.
 
 One picture at a time: at the sizes these are made for, a batch wins nothing (1.02x at 1024 px),
-and a picture alone cannot depend on any other.
+and a picture alone cannot depend on any other. What each class is asked with is in `families`.
 """
 
-import copy
 import inspect
 from collections.abc import Sequence
 from functools import partial
@@ -14,12 +13,15 @@ import torch
 from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
 from PIL import Image
 
-from generation.techniques import protocol
-from generation.techniques.device import DeviceChoice, memory_bytes_of, out_of_memory_told
+from generation.techniques import pictures, protocol
+from generation.techniques.device import memory_bytes_of, out_of_memory_told
+from generation.techniques.diffusion.families import OLD_CALLBACK, Family
 from generation.techniques.diffusion.parked import Park, ParkedSlot
 from generation.techniques.diffusion.readers import TextArguments
+from generation.techniques.diffusion.shared import Decoding, Shared
+from generation.techniques.fingerprint import UNDETERMINED
 from generation.work.checkpoints import Checkpoint
-from generation.work.errors import InvalidRequest
+from generation.work.errors import DrawingFailed, InvalidRequest
 from generation.work.orders import Order
 from generation.work.remarks import Remark
 from generation.work.requests.imagine import Imagine
@@ -31,8 +33,8 @@ class WholePipeline:
 
     Args:
         checkpoint: Which.
-        choice: Where and how to draw.
         pipeline: Loaded, on its device.
+        family: How its class is asked.
         fingerprint: Of this combination.
     """
 
@@ -41,18 +43,23 @@ class WholePipeline:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        choice: DeviceChoice,
         pipeline: DiffusionPipeline,
+        family: Family,
         fingerprint: EngineFingerprint,
     ) -> None:
         self.checkpoint = checkpoint
         self.memory_bytes = memory_bytes_of(pipeline.components.values())
-        self._choice = choice
         self._pipeline = pipeline
+        self._family = family
         self._from_image: DiffusionPipeline | None = None
         self._texts = TextArguments(checkpoint, pipeline)
         self._living: set[ParkedSlot] = set()
-        self.fingerprint = EngineFingerprint({**fingerprint.fields, "micro_batch": "1"})
+        self._fingerprint = fingerprint
+
+    @property
+    def fingerprint(self) -> EngineFingerprint:
+        """Everything outside the request that its pictures' bits depend on."""
+        return self._fingerprint.with_fields(micro_batch="1", undetermined=UNDETERMINED.operations)
 
     def shrink(self, times: int) -> bool:
         """Return whether that is the usual size: it is one picture at a time already."""
@@ -62,10 +69,15 @@ class WholePipeline:
         """Return one slot for each picture of an order; see `protocol.Technique`."""
         pipeline = self._pipeline_for(order.request)
         arguments = self._arguments(order, pipeline)
-        slots = [
-            ParkedSlot(order, index, partial(_drawn, pipeline, arguments, order, index))
-            for index in range(order.request.num_candidates)
-        ]
+        shared = Shared()
+        is_old = self._family.callback == OLD_CALLBACK  # called once a step, not a timestep
+        timesteps = 1 if is_old else int(getattr(pipeline.scheduler, "order", 1))
+        slots = []
+        for index in range(order.request.num_candidates):
+            generator = torch.Generator("cpu").manual_seed(order.request.seed_of(index))
+            own = {**arguments, "generator": [generator]}
+            draw = partial(_drawn, pipeline, shared, own, self._family.callback)
+            slots.append(ParkedSlot(order, index, draw, timesteps))
         self._living.update(slots)
         return slots
 
@@ -75,10 +87,17 @@ class WholePipeline:
             for slot in slots:
                 slot.advance()
 
+    @torch.inference_mode()
     def pixels(self, slots: Sequence[ParkedSlot]) -> list[Image.Image]:
-        """Return the pictures, which came with their last steps."""
+        """Return the slots' pictures, each decoded on its own."""
+        with out_of_memory_told():
+            images = [
+                pictures.decoded(self._pipeline, slot.drawn)
+                for slot in slots
+                if slot.drawn is not None
+            ]
         self._living.difference_update(slots)
-        return [slot.image for slot in slots if slot.image is not None]
+        return images
 
     def remarks(self, request: Imagine) -> tuple[Remark, ...]:
         """Return where its texts are cut."""
@@ -98,64 +117,75 @@ class WholePipeline:
     def _pipeline_for(self, request: Imagine) -> DiffusionPipeline:
         if request.start is None:
             return self._pipeline
+        if not self._family.from_image:
+            allowed = f"left out: {self.checkpoint.name} cannot start from a picture"
+            raise InvalidRequest("image", request.start.sha256, allowed)
         if self._from_image is None:
-            try:
-                self._from_image = AutoPipelineForImage2Image.from_pipe(self._pipeline)
-            except ValueError as error:
-                allowed = f"left out: {self.checkpoint.name} cannot start from a picture"
-                raise InvalidRequest("image", request.start.sha256, allowed) from error
+            self._from_image = AutoPipelineForImage2Image.from_pipe(self._pipeline)
             self._from_image.set_progress_bar_config(disable=True)
         return self._from_image
 
     def _arguments(self, order: Order, pipeline: DiffusionPipeline) -> dict[str, Any]:
-        """Return the request in the pipeline's own words, without those it does not know."""
-        request = order.request
+        """Return the request in the pipeline's own words."""
+        request, family = order.request, self._family
         if len(request.prompts) > 1:
             raise InvalidRequest("prompts", len(request.prompts), "one without weights, here")
+        if request.negative_prompt and not family.takes_negative:
+            allowed = f"left out: {self.checkpoint.name} takes none"
+            raise InvalidRequest("negative_prompt", "…", allowed)
+        steps = request.num_inference_steps
         arguments: dict[str, Any] = {
             **self._texts.of(request),
-            "guidance_scale": request.guidance_scale,
-            "num_inference_steps": request.num_inference_steps,
+            **family.guided(request.guidance_scale),
+            **family.given,
+            **family.given_at.get(steps, {}),
+            "num_inference_steps": steps,
             "width": request.width,
             "height": request.height,
         }
+        empty = family.negative_for(request.guidance_scale)
+        if empty is not None and not request.negative_prompt:
+            arguments["negative_prompt"] = [empty]
+        if family.area:
+            arguments[family.area] = request.width * request.height
         start = protocol.open_start(order)
         if start is not None:
             # Never less than one step; see `Imagine.start_step`.
-            least = min(1.0, (1 + 1e-6) / request.num_inference_steps)
-            strength = max(request.strength, least)
+            strength = max(request.strength, min(1.0, (1 + 1e-6) / steps))
             arguments |= {"image": [start], "strength": strength}
+        # Those that start from a picture take its size.
         known = inspect.signature(type(pipeline).__call__).parameters
-        if "negative_prompt" in arguments and "negative_prompt" not in known:
-            allowed = f"left out: {self.checkpoint.name} takes none"
-            raise InvalidRequest("negative_prompt", "…", allowed)
         return {name: value for name, value in arguments.items() if name in known}
 
+    @torch.inference_mode()
     def preview(self, slot: ParkedSlot) -> Image.Image | None:
         """Return the picture so far; None where latents are packed in a family's own way."""
-        latents, pipeline = slot.latents, self._pipeline
-        if latents is None or latents.ndim != 4:
+        pipeline, latents, request = self._pipeline, slot.latents, slot.order.request
+        if latents is None:
             return None
-        vae: Any = pipeline.vae
-        shift = getattr(vae.config, "shift_factor", None) or 0.0
-        with torch.inference_mode():
-            scaled = (latents / vae.config.scaling_factor + shift).to(vae.dtype)
-            pixels = vae.decode(scaled, return_dict=False)[0].float()
-        image: Image.Image = pipeline.image_processor.postprocess(pixels)[0]
-        return image
+        if latents.ndim == PACKED:
+            if not hasattr(pipeline, "_unpack_latents"):
+                return None
+            size = request.height, request.width, pipeline.vae_scale_factor
+            latents = pipeline._unpack_latents(latents, *size)
+        small = pictures.shrunk(pictures.unscaled(pipeline.vae, latents))
+        return pictures.decoded(pipeline, small)
+
+
+PACKED = 3  # dimensions of latents as transformers take them: [1, tokens, features]
 
 
 def _drawn(
-    pipeline: Any, arguments: dict[str, Any], order: Order, index: int, park: Park
-) -> Image.Image:
-    """Return one picture, drawn by a pipeline that is parked after each step.
+    pipeline: Any, shared: Shared, arguments: dict[str, Any], callback: str, park: Park
+) -> torch.Tensor:
+    """Return one picture's latents, drawn by a pipeline that is parked after each step."""
 
-    Others may draw meanwhile: pipelines note on themselves what they draw, and schedulers hold
-    state, so both are its own. The weights are everybody's.
-    """
-    own = copy.copy(pipeline)
-    own.scheduler = copy.deepcopy(pipeline.scheduler)
-    generator = torch.Generator("cpu").manual_seed(order.request.seed_of(index))
-    output = own(**arguments, generator=[generator], callback_on_step_end=park, output_type="pil")
-    image: Image.Image = output.images[0].convert("RGB")
-    return image
+    def parked(step: int, timestep: Any, latents: torch.Tensor) -> None:
+        park(None, step, timestep, {"latents": latents})
+
+    called = parked if callback == OLD_CALLBACK else park
+    try:
+        shared.copy_of(pipeline)(**arguments, **{callback: called}, output_type="pt")
+    except Decoding as done:
+        return done.latents
+    raise DrawingFailed(f"{type(pipeline).__name__} drew nothing that could be decoded")

@@ -17,11 +17,12 @@ from diffusers import StableDiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
-from generation.techniques import protocol
+from generation.techniques import pictures, protocol
 from generation.techniques.device import DeviceChoice, memory_bytes_of, out_of_memory_told
 from generation.techniques.diffusion.prompts import PromptEncoder
 from generation.techniques.diffusion.readers import readers_of
 from generation.techniques.diffusion.slot import Slot, timesteps_of
+from generation.techniques.fingerprint import UNDETERMINED
 from generation.work.checkpoints import Checkpoint
 from generation.work.orders import Order
 from generation.work.remarks import Remark
@@ -69,8 +70,8 @@ class Slots:
     @property
     def fingerprint(self) -> EngineFingerprint:
         """Everything outside the request that its pictures' bits depend on."""
-        return EngineFingerprint(
-            {**self._fingerprint.fields, "micro_batch": str(self._micro_batch)}
+        return self._fingerprint.with_fields(
+            micro_batch=str(self._micro_batch), undetermined=UNDETERMINED.operations
         )
 
     def shrink(self, times: int) -> bool:
@@ -184,14 +185,11 @@ class Slots:
     @torch.inference_mode()
     def preview(self, slot: Slot) -> Image.Image:
         """Return the picture so far."""
-        return self._decode(slot.latents)
+        return self._decode(pictures.shrunk(slot.latents))
 
     def _decode(self, latents: torch.Tensor) -> Image.Image:
-        vae = self._pipeline.vae
-        scaled = (latents / vae.config.scaling_factor).to(vae.dtype)
-        pixels = vae.decode(scaled, return_dict=False)[0]
-        image: Image.Image = self._pipeline.image_processor.postprocess(pixels.float())[0]
-        return image
+        scaled = latents / self._pipeline.vae.config.scaling_factor
+        return pictures.decoded(self._pipeline, scaled)
 
     def _encode(self, text: str) -> torch.Tensor:
         embeds: torch.Tensor = self._pipeline.encode_prompt(

@@ -1,9 +1,11 @@
 """Only pinned, verified safetensors are loaded, and the fingerprint names all of them."""
 
+import collections
 import dataclasses
 import hashlib
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import torch
 from generation.engine.engine import Engine
 from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion import loading
+from generation.techniques.diffusion.slots import Slots
+from generation.work import hashes
 from generation.work.checkpoints import EMBEDDED, EMBEDDED_SCORER, MEANINGS, read_checkpoint
 from generation.work.errors import CheckpointCorrupt
 from generation.work.orders import Order
@@ -67,6 +71,64 @@ def test_what_changes_the_bits_changes_the_fingerprint(copied, change, field):
     other = loading.load(copied, dataclasses.replace(CHOICE, **change))
     torch.set_num_threads(1)
     assert set(load(copied).fingerprint.differences(other.fingerprint)) == {field}
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("scheduler/scheduler_config.json", {"prediction_type": "v_prediction"}),
+        ("unet/config.json", {"norm_eps": 1e-3}),
+        ("vae/config.json", {"scaling_factor": 0.3}),
+        ("tokenizer/tokenizer_config.json", {"model_max_length": 12}),
+    ],
+)
+def test_every_file_of_settings_that_is_read_is_named_in_the_fingerprint(copied, part, change):
+    before = load(copied).fingerprint
+    path = Path(copied.source) / part
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert list(load(copied).fingerprint.differences(before)) == [f"settings:{part}"]
+
+
+def test_a_file_of_weights_is_hashed_once(monkeypatch):
+    read = collections.Counter()
+    file_digest = hashlib.file_digest
+
+    def counting(file, kind):
+        read[file.name] += 1
+        return file_digest(file, kind)
+
+    monkeypatch.setattr(hashlib, "file_digest", counting)
+    monkeypatch.setattr(hashes, "_known", {})
+    shipped = dataclasses.replace(read_checkpoint(EMBEDDED), scorer=str(EMBEDDED_SCORER))
+    for _ in range(2):
+        load(shipped)
+    assert len([name for name in read if name.endswith(".safetensors")]) >= 4
+    assert set(read.values()) == {1}
+
+
+def test_a_file_that_changes_is_hashed_again(tmp_path):
+    path = tmp_path / "weights"
+    digests = set()
+    for content in (b"one", b"two"):
+        path.write_bytes(content)
+        digests.add(hashes.sha256_of(path))
+        os.utime(path, (1, 1))
+        assert hashes.sha256_of(path) in digests
+    assert len(digests) == 2
+
+
+def test_stable_diffusion_goes_through_our_own_loop_whatever_its_table_says(saved):
+    technique = load(dataclasses.replace(saved("sd15"), family="pipeline"))
+    assert isinstance(technique, Slots)
+    assert technique.fingerprint.fields["technique"] == "slots"
+
+
+def test_a_class_that_nobody_looked_at_is_refused_in_words(copied):
+    index = Path(copied.source) / "model_index.json"
+    changed = json.loads(index.read_text()) | {"_class_name": "StableDiffusionPAGPipeline"}
+    index.write_text(json.dumps(changed))
+    with pytest.raises(CheckpointCorrupt, match=r"StableDiffusionPAGPipeline.*FluxPipeline"):
+        load(dataclasses.replace(copied, family="pipeline"))
 
 
 def test_a_changed_weight_file_is_refused(copied):

@@ -5,19 +5,26 @@ the stock pipeline's are the same *picture*: our decoder's weights lie otherwise
 kernels compute it on some processors, and they are held to a distance.
 """
 
+import collections
 import dataclasses
 import io
 
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoPipelineForImage2Image, DiffusionPipeline
+from diffusers import (
+    AutoPipelineForImage2Image,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+)
 from PIL import Image
 
 from generation.engine.engine import Engine
 from generation.techniques import protocol
 from generation.techniques.device import DeviceChoice
 from generation.techniques.diffusion import loading
+from generation.work.errors import NoPicture, OutOfMemory
 from generation.work.inputs import Input, Role
 from generation.work.orders import Order
 from generation.work.requests.imagine import Imagine, WeightedPrompt
@@ -167,10 +174,101 @@ def test_weighted_prompts_are_refused_not_ignored(technique):
     assert len(images(events, 2)) == 2
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sd3"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_slow_steps_come_with_a_preview(saved, monkeypatch, kind):
     monkeypatch.setattr("generation.engine.engine.PREVIEW_FROM_S", 0.0)
     monkeypatch.setattr("generation.engine.engine.PREVIEW_EVERY_S", 0.0)
     choice = DeviceChoice("cpu", "float32", 1, "test")
     events = draw(loading.load(saved(kind), choice), Order(1, REQUEST), previews=True)
     assert Image.open(io.BytesIO(events[0].preview)).format == "PNG"
+
+
+@pytest.fixture
+def sdxl(saved):
+    return loading.load(saved("sdxl"), DeviceChoice("cpu", "float32", 1, "test"))
+
+
+@pytest.fixture
+def calls(sdxl, monkeypatch):
+    """How often the parts of a pipeline were asked: each goes on as it is."""
+    counted = collections.Counter()
+
+    def counting(name, function):
+        def call(*args, **kwargs):
+            counted[name] += 1
+            return function(*args, **kwargs)
+
+        return call
+
+    pipeline = sdxl._pipeline
+    kind = type(pipeline)
+    monkeypatch.setattr(kind, "encode_prompt", counting("encode_prompt", kind.encode_prompt))
+    for name in ("encode", "decode"):
+        monkeypatch.setattr(pipeline.vae, name, counting(name, getattr(pipeline.vae, name)))
+    return counted
+
+
+def test_texts_and_start_are_encoded_once_an_order(sdxl, calls):
+    order = from_image()
+    four = dataclasses.replace(order, request=dataclasses.replace(order.request, num_images=4))
+    drawn = images(draw(sdxl, four), 1)
+    assert len(set(drawn)) == 4
+    assert calls["encode"] == 1
+    draw(sdxl, Order(2, dataclasses.replace(REQUEST, num_images=4)))
+    assert calls == {"encode": 1, "encode_prompt": 1, "decode": 8}
+
+
+def test_a_cancelled_picture_is_never_decoded(sdxl, calls):
+    events = draw(sdxl, Order(1, REQUEST), cancel_at=(1, 1))
+    assert isinstance(events[-1], OrderCancelled)
+    assert calls["decode"] == 0
+
+
+def test_steps_are_counted_as_people_count_them_where_a_scheduler_takes_two_at_a_time(sdxl):
+    sdxl._pipeline.register_modules(scheduler=HeunDiscreteScheduler())
+    request = dataclasses.replace(REQUEST, num_inference_steps=4)
+    events = [e for e in draw(sdxl, Order(1, request)) if isinstance(e, StepDone)]
+    assert [(each.step, each.num_inference_steps) for each in events] == [
+        (number, 8) for number in range(1, 9)
+    ]
+
+
+def test_a_scheduler_that_draws_from_torch_draws_the_same_twice_and_in_company(saved):
+    technique = loading.load(saved("sd3"), DeviceChoice("cpu", "float32", 1, "test"))
+    chancy = FlowMatchEulerDiscreteScheduler(stochastic_sampling=True)
+    technique._pipeline.register_modules(scheduler=chancy)
+    request = dataclasses.replace(REQUEST, num_inference_steps=3)
+    alone = images(draw(technique, Order(1, request)), 1)
+    torch.rand(1)  # whatever else draws from it
+    other = dataclasses.replace(request, seed=99)
+    assert images(draw(technique, Order(2, other), Order(1, request)), 1) == alone
+    assert len(set(alone)) == 2
+
+
+def test_the_decoder_keeps_its_number_format_whatever_happens_in_it(saved):
+    """In float16, with a decoder that overflows in it, as Stable Diffusion XL's does."""
+    technique = loading.load(saved("sdxl"), DeviceChoice("cpu", "float16", 1, "test"))
+    vae = technique._pipeline.vae
+    assert vae.dtype == torch.float32
+    expected = images(draw(technique, Order(1, REQUEST)), 1)
+    decode, vae.decode = vae.decode, out_of_memory
+    with pytest.raises(OutOfMemory):
+        candidates(technique, Order(1, REQUEST))
+    vae.decode = decode
+    assert vae.dtype == torch.float32
+    assert images(draw(technique, Order(1, REQUEST)), 1) == expected
+    assert len(images(draw(technique, from_image()), 1)) == 1
+    assert images(draw(technique, Order(1, REQUEST)), 1) == expected
+
+
+def out_of_memory(*args, **kwargs):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("kind", ["sdxl", "sd15"])
+def test_numbers_that_run_away_are_told_and_never_shown_as_black(saved, kind):
+    technique = loading.load(saved(kind), DeviceChoice("cpu", "float32", 1, "test"))
+    with torch.no_grad():
+        technique._pipeline.vae.decoder.conv_out.weight.fill_(float("nan"))
+    (*_, event) = draw(technique, Order(1, dataclasses.replace(REQUEST, num_images=1)))
+    assert (event.kind, event.message) == ("NoPicture", NoPicture.for_people)
