@@ -31,7 +31,7 @@ log = logging.getLogger("generation.engine.worker")
 
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 READ_BYTES = 2**16
-SIGN_OF_LIFE_S = 2.0
+SIGN_OF_LIFE_S = 1.0
 BROKEN_DEVICE = 3  # exit status
 
 

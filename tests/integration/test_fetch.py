@@ -12,6 +12,12 @@ import textwrap
 import pytest
 from aiohttp import web
 
+from generation.engine.supervisor import Supervisor
+from generation.work.orders import Order
+from generation.work.requests.imagine import Imagine, WeightedPrompt
+from generation.work.results import ImagesDone, Remarked
+from tests.unit.generation.techniques.diffusion.conftest import DESCRIPTION, sd15
+
 REPOSITORY = "artist/tiny"
 REVISION = "a" * 40
 BIG = b"w" * 24_000_000  # the client keeps what it has in pieces of 10 MiB
@@ -32,6 +38,8 @@ FILES = {
 class Hub:
     """As much of a hub as a client needs to list and fetch one repository."""
 
+    files: dict[str, bytes] = dataclasses.field(default_factory=lambda: dict(FILES))
+    slow: str = ""  # the end of a file's name
     sent: list[tuple[str, int]] = dataclasses.field(default_factory=list)
     cut_after: int | None = None
     tokens: set[str | None] = dataclasses.field(default_factory=set)
@@ -43,7 +51,7 @@ class Hub:
             raise web.HTTPNotFound
         listed = [
             {"type": "file", "path": name, "size": len(body), "oid": "0" * 40}
-            for name, body in FILES.items()
+            for name, body in self.files.items()
         ]
         return web.json_response(listed)
 
@@ -53,7 +61,7 @@ class Hub:
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["path"]
-        body = FILES[name]
+        body = self.files[name]
         start = int(request.headers.get("Range", "bytes=0-")[6:].split("-")[0])
         response = web.StreamResponse(
             status=206 if start else 200,
@@ -74,7 +82,7 @@ class Hub:
             end, self.cut_after = self.cut_after, None
         for position in range(start, end, 4_000_000):
             await response.write(body[position : min(end, position + 4_000_000)])
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(5.5 if self.slow and name.endswith(self.slow) else 0.1)
         if end < len(body):
             request.transport.abort()
         return response
@@ -204,6 +212,45 @@ async def test_a_model_that_the_hub_does_not_have_is_one_sentence(tmp_path):
         status, _, problems = await run(found, tmp_path, "-c", broken)
         assert status == 1
         assert "FetchFailed" in problems.splitlines()[-1]
+
+
+@pytest.mark.slow
+async def test_a_first_download_longer_than_any_silence_is_no_hang_and_is_drawn_with(
+    tmp_path, monkeypatch
+):
+    sd15(tmp_path / "parts").save_pretrained(tmp_path / "tiny", variant="fp16")
+    tiny = dataclasses.replace(
+        DESCRIPTION, name="hub", family="pipeline", source=REPOSITORY, revision=REVISION
+    )
+    request = Imagine(
+        prompts=(WeightedPrompt("a fox"),),
+        model="hub",
+        seed=7,
+        width=32,
+        height=32,
+        num_inference_steps=2,
+        guidance_scale=3.0,
+        num_images=1,
+    )
+    async with hub() as found:
+        found.files = {
+            path.relative_to(tmp_path / "tiny").as_posix(): path.read_bytes()
+            for path in (tmp_path / "tiny").rglob("*")
+            if path.is_file()
+        }
+        found.slow = "unet/diffusion_pytorch_model.fp16.safetensors"
+        for name, value in {
+            "HF_ENDPOINT": found.url,
+            "HF_HOME": str(tmp_path / "hub"),
+            "HF_HUB_DISABLE_XET": "1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        supervisor = Supervisor(checkpoints={"hub": tiny}, device="cpu", step_timeout_s=5)
+        try:
+            ends = [e async for e in supervisor.render([Order(1, request)])]
+        finally:
+            await supervisor.stop()
+    assert [type(end) for end in ends[-2:]] == [ImagesDone, Remarked], ends
 
 
 @pytest.mark.parametrize("is_half", [True, False])
