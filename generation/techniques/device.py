@@ -168,29 +168,52 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     """Return how many cores' time this process's control groups allow; None without a limit.
 
     Source: Linux, Documentation/admin-guide/cgroup-v2.rst (`cpu.max`) and
-    Documentation/scheduler/sched-bwc.rst (`cpu.cfs_quota_us`). A group is held by the limits of
-    all above it. In a container its own group often is what lies at the root.
+    Documentation/scheduler/sched-bwc.rst (`cpu.cfs_quota_us`).
 
     Args:
         root: Where `proc` and `sys` are; another one for tests.
     """
+    return min(filter(None, map(_cores_of, _control_groups("cpu", root))), default=None)
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Return how many bytes this process's control groups allow; None without a limit.
+
+    Source: Linux, Documentation/admin-guide/cgroup-v2.rst (`memory.max`) and
+    Documentation/admin-guide/cgroup-v1/memory.rst (`memory.limit_in_bytes`).
+
+    Args:
+        root: Where `proc` and `sys` are; another one for tests.
+    """
+    limits = []
+    for group in _control_groups("memory", root):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):  # `max` is no number
+                limits.append(int((group / name).read_text(encoding="ascii")))
+    return min(limits, default=None)
+
+
+def _control_groups(controller: str, root: Path) -> Iterator[Path]:
+    """Yield the folders of this process's control groups and of all above them.
+
+    A group is held by the limits of all above it. In a container its own group often is what lies
+    at the root, whatever it is called outside.
+    """
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="ascii").splitlines()
     except OSError:
-        return None
-    limits = []
+        return
     for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
+        _, controllers, name = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
             continue
-        for mount in ("", "cpu", "cpu,cpuacct") if controllers else ("", "unified"):
+        for mount in (controller, controllers) if controllers else ("", "unified"):
             top = root / "sys/fs/cgroup" / mount
-            own = top / group.strip("/")
-            limits += [_limit(each) for each in (own, *own.parents) if each.is_relative_to(top)]
-    return min((limit for limit in limits if limit is not None), default=None)
+            own = top / name.strip("/")
+            yield from (each for each in (own, *own.parents) if each.is_relative_to(top))
 
 
-def _limit(group: Path) -> float | None:
+def _cores_of(group: Path) -> float | None:
     """Return the cores' time that one control group allows."""
     try:
         if (group / "cpu.max").is_file():
@@ -220,8 +243,8 @@ def memory_bytes(device: str) -> int:
         import torch
 
         return torch.cuda.get_device_properties(0).total_memory * 4 // 5
-    pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    return pages * page_bytes // 2
+    whole_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(whole_bytes, memory_limit() or whole_bytes) // 2
 
 
 def memory_bytes_of(modules: Iterable[object]) -> int:

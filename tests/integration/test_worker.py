@@ -407,8 +407,8 @@ def slow_loader(monkeypatch):
 
 
 async def test_a_load_may_take_longer_than_any_silence_while_it_tells_signs_of_life(slow_loader):
-    slow_loader(2.5)
-    async with supervised(step_timeout_s=1.0, start_timeout_s=30) as supervisor:
+    slow_loader(3.0)
+    async with supervised(step_timeout_s=1.5, start_timeout_s=30) as supervisor:
         assert isinstance(finished(await render(supervisor, Order(1, REQUEST)))[1], ImagesDone)
 
 

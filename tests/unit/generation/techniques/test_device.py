@@ -93,3 +93,17 @@ def test_no_more_cores_are_used_than_the_container_may(monkeypatch):
     for quota, cores in ((None, 32), (2.5, 2), (0.5, 1), (64.0, 32)):
         monkeypatch.setattr(device, "cpu_quota", lambda quota=quota: quota)
         assert device.physical_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("lines", "limits", "limit_bytes"),
+    [
+        (["0::/"], {"memory.max": "4294967296"}, 2**32),
+        (["0::/a/b"], {"a/b/memory.max": "max", "a/memory.max": "1024"}, 1024),
+        (["9:memory:/docker/x"], {"memory/docker/x/memory.limit_in_bytes": "2048"}, 2048),
+        (["0::/"], {"memory.max": "max"}, None),
+    ],
+)
+def test_a_containers_share_of_the_memory_is_seen(tmp_path, lines, limits, limit_bytes):
+    groups(tmp_path, lines, limits)
+    assert device.memory_limit(tmp_path) == limit_bytes
