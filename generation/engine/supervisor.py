@@ -197,9 +197,11 @@ class Supervisor:
         `OrderCancelled`, and `OrderLost`, which means that it may be given again.
         """
         self._has_consumer = True
-        while (event := await self._outside(self._events.get(), WHAT)) is not None:
-            yield event
-        self._has_consumer = False
+        try:
+            while (event := await self._outside(self._events.get(), WHAT)) is not None:
+                yield event
+        finally:
+            self._has_consumer = False
 
     async def render(self, orders: Sequence[Order]) -> AsyncIterator[WorkerEvent]:
         """Draw some orders and yield what happens until every one has ended.
