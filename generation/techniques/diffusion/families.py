@@ -51,6 +51,7 @@ class Family:
         callback: The argument that takes what is called after each step.
         given: Arguments that are always the same.
         given_at: More of them, by the number of steps.
+        size_multiple: Sides must be multiples of this many pixels; some classes round them silently.
         area: The argument that keeps its size from being scaled to the trained area.
         switches: Configurations that change any of these.
     """
@@ -63,6 +64,7 @@ class Family:
     callback: str = STEP_END
     given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     given_at: Mapping[int, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    size_multiple: int = 16
     area: str = ""
     switches: tuple[Switch, ...] = ()
 
@@ -101,10 +103,12 @@ _PIXART = Family(callback=OLD_CALLBACK, given=_AS_ASKED)
 FAMILIES: Mapping[str, Family] = {
     "StableDiffusionPipeline": Family(  # 1 and 2
         from_image="StableDiffusionImg2ImgPipeline",
+        size_multiple=8,
         switches=(_read_by("unet", "time_cond_proj_dim"),),
     ),
     "StableDiffusionXLPipeline": Family(
         from_image="StableDiffusionXLImg2ImgPipeline",
+        size_multiple=8,
         switches=(_read_by("unet", "time_cond_proj_dim"),),
     ),
     "StableDiffusion3Pipeline": Family(from_image="StableDiffusion3Img2ImgPipeline"),
@@ -125,8 +129,9 @@ FAMILIES: Mapping[str, Family] = {
     "Krea2Pipeline": Family(off=0.0),
     "PixArtAlphaPipeline": _PIXART,
     "PixArtSigmaPipeline": _PIXART,
-    "SanaPipeline": Family(given=_AS_ASKED),
+    "SanaPipeline": Family(given=_AS_ASKED, size_multiple=32),
     "SanaSprintPipeline": Family(
+        size_multiple=32,
         off=None,
         takes_negative=False,
         given={**_AS_ASKED, "intermediate_timesteps": None},

@@ -128,6 +128,9 @@ class WholePipeline:
     def _arguments(self, order: Order, pipeline: DiffusionPipeline) -> dict[str, Any]:
         """Return the request in the pipeline's own words."""
         request, family = order.request, self._family
+        for name, side_px in (("width", request.width), ("height", request.height)):
+            if side_px % family.size_multiple:
+                raise InvalidRequest(name, side_px, f"a multiple of {family.size_multiple}")
         if len(request.prompts) > 1:
             raise InvalidRequest("prompts", len(request.prompts), "one without weights, here")
         if request.negative_prompt and not family.takes_negative:
