@@ -1,11 +1,20 @@
 """The checkpoints an operator has: the shipped ones, the test pattern, and those of the settings."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 from bot.settings import ModelSettings, Settings
-from generation.work.checkpoints import MANIFEST, PATTERN, Checkpoint, read_checkpoint, shipped
-from generation.work.errors import CheckpointCorrupt, UnknownCheckpoint
+from generation.techniques.diffusion import files
+from generation.work.checkpoints import (
+    MANIFEST,
+    PATTERN,
+    PIPELINE_ABILITIES,
+    Checkpoint,
+    read_checkpoint,
+    shipped,
+)
+from generation.work.errors import CheckpointCorrupt, GenerationError, UnknownCheckpoint
 
 
 def checkpoints(settings: Settings) -> dict[str, Checkpoint]:
@@ -56,7 +65,7 @@ def _checkpoint(model: ModelSettings) -> Checkpoint:
     if model.folder is not None and (model.folder / MANIFEST).is_file():
         described = read_checkpoint(model.folder)
         return dataclasses.replace(described, name=model.name, scorer=scorer)
-    return Checkpoint(
+    checkpoint = Checkpoint(
         name=model.name,
         title=model.title or model.name,
         family="pipeline",
@@ -69,7 +78,33 @@ def _checkpoint(model: ModelSettings) -> Checkpoint:
         guidance_scale=model.guidance_scale,
         styles=model.styles,
         default_style=model.default_style,
-        honours=frozenset(model.honours),
+        honours=frozenset(model.honours) or PIPELINE_ABILITIES,
         sha256=model.sha256,
         scorer=scorer,
+    )
+    return _as_its_class_can(checkpoint, frozenset(model.honours))
+
+
+def _as_its_class_can(checkpoint: Checkpoint, wanted: frozenset[str]) -> Checkpoint:
+    """Return a description that claims what its files allow, where they are here already.
+
+    What is wrong with them is told when it is loaded, and by `atelier doctor`.
+
+    Args:
+        checkpoint: As the settings have it.
+        wanted: The abilities that the operator named; empty for all.
+    """
+    try:
+        folder = files.fetched(checkpoint)
+        family = None if folder is None else files.family_in(folder)
+    except (GenerationError, OSError):
+        return checkpoint
+    if family is None:
+        return checkpoint
+    multiple = math.lcm(checkpoint.size_multiple, family.size_multiple)
+    is_fit = checkpoint.width % multiple == checkpoint.height % multiple == 0
+    return dataclasses.replace(
+        checkpoint,
+        honours=wanted & family.abilities if wanted else family.abilities,
+        size_multiple=multiple if is_fit else checkpoint.size_multiple,
     )

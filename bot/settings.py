@@ -135,9 +135,9 @@ class ModelSettings(BaseModel):
     )
     default_style: str | None = Field(default=None, description="drawn when none is asked for")
     honours: tuple[Ability, ...] = Field(
-        default=("ar", "image", "negative", "quality", "stylize"),
-        description="what of a prompt it can follow; the rest is said in the reply. Flux, for "
-        "example, takes no `negative`",
+        default=(),
+        description="what of a prompt it follows; empty for all that its class can, which is told "
+        "from its files. What it does not follow is said in the reply",
     )
     sha256: Mapping[str, str] = Field(
         default_factory=dict, description="file in `folder` to its SHA-256, checked before loading"

@@ -51,6 +51,7 @@ class Family:
         callback: The argument that takes what is called after each step.
         given: Arguments that are always the same.
         given_at: More of them, by the number of steps.
+        is_ours: Whether our own loop draws what its pipeline would, and can weigh parts of a prompt.
         size_multiple: Sides must be multiples of this many pixels; some classes round them silently.
         area: The argument that keeps its size from being scaled to the trained area.
         switches: Configurations that change any of these.
@@ -64,6 +65,7 @@ class Family:
     callback: str = STEP_END
     given: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     given_at: Mapping[int, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    is_ours: bool = False
     size_multiple: int = 16
     area: str = ""
     switches: tuple[Switch, ...] = ()
@@ -81,13 +83,19 @@ class Family:
     @property
     def abilities(self) -> frozenset[str]:
         """What it can follow, of `generation.work.checkpoints.ABILITIES`."""
-        can = {"negative": self.takes_negative, "image": self.from_image, "stylize": self.guidance}
+        can = {
+            "negative": self.takes_negative,
+            "image": self.from_image,
+            "stylize": self.guidance,
+            "weights": self.is_ours,
+        }
         return frozenset({"ar", "quality", *(name for name, does in can.items() if does)})
 
 
 def _read_by(network: str, key: str) -> Switch:
     """Return the switch of networks that were taught to read the number."""
-    return Switch(network, key, True, {"off": None, "takes_negative": False})
+    changes = {"off": None, "takes_negative": False, "is_ours": False}
+    return Switch(network, key, True, changes)
 
 
 _NOTHING_TO_GUIDE: dict[str, Any] = {"guidance": "", "takes_negative": False}
@@ -103,6 +111,7 @@ _PIXART = Family(callback=OLD_CALLBACK, given=_AS_ASKED)
 FAMILIES: Mapping[str, Family] = {
     "StableDiffusionPipeline": Family(  # 1 and 2
         from_image="StableDiffusionImg2ImgPipeline",
+        is_ours=True,
         size_multiple=8,
         switches=(_read_by("unet", "time_cond_proj_dim"),),
     ),

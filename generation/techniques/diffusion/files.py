@@ -9,10 +9,10 @@ from pathlib import Path
 
 from generation.judging.scorer import files as scorer_files
 from generation.techniques.diffusion.families import FAMILIES, Family, family_of
-from generation.techniques.diffusion.folder import lacking
+from generation.techniques.diffusion.folder import CONFIG, lacking
 from generation.work import border, checkpoints
 from generation.work.checkpoints import PIPELINE_INDEX, Checkpoint
-from generation.work.errors import CheckpointCorrupt
+from generation.work.errors import CheckpointCorrupt, FileRefused
 from generation.work.hashes import sha256_of
 
 NO_SETTINGS = {".safetensors", ".bin", ".md", ".png", ".jpg"}  # weights, and what people look at
@@ -26,8 +26,8 @@ def check(checkpoint: Checkpoint) -> None:
     go into the fingerprint.
 
     Raises:
-        CheckpointCorrupt: It is not pinned, not a diffusers folder, differs from its record, or
-            holds weights that the record says nothing about.
+        CheckpointCorrupt: It is not pinned, not a diffusers folder, of a class that nothing here
+            draws with, differs from its record, or holds weights that the record says nothing about.
     """
     if checkpoint.scorer:
         scorer_files.check(Path(checkpoint.scorer))
@@ -40,6 +40,7 @@ def check(checkpoint: Checkpoint) -> None:
     checkpoints.verify(folder, checkpoint.sha256)
     if not (folder / "model_index.json").is_file():
         raise CheckpointCorrupt(f"{folder} is not a diffusers folder: no model_index.json")
+    family_in(folder)
     found = {path.relative_to(folder).as_posix() for path in _weights(folder)}
     if checkpoint.sha256 and (unknown := sorted(found - checkpoint.sha256.keys())):
         raise CheckpointCorrupt(f"{folder} has no recorded hash for {', '.join(unknown)}")
@@ -110,16 +111,19 @@ def family_in(folder: Path) -> Family:
     """Return how a folder's pipeline is asked, told from its settings alone.
 
     Raises:
-        CheckpointCorrupt: Its class is none that can be drawn with.
+        CheckpointCorrupt: Its class is none that can be drawn with, or they cannot be read.
     """
-    index = border.json_of(folder / PIPELINE_INDEX)
+    try:
+        index = border.json_of(folder / PIPELINE_INDEX)
 
-    def configured(part: str, key: str) -> object:
-        path = folder / part / "config.json"
-        return (border.json_of(path) if part and path.is_file() else index).get(key)
+        def configured(part: str, key: str) -> object:
+            path = folder / part / CONFIG
+            return (border.json_of(path) if part and path.is_file() else index).get(key)
 
-    name = str(index.get("_class_name"))
-    family = family_of(name, configured)
+        name = str(index.get("_class_name"))
+        family = family_of(name, configured)
+    except FileRefused as error:
+        raise CheckpointCorrupt(str(error)) from error
     if family is None:
         known = ", ".join(FAMILIES)
         raise CheckpointCorrupt(f"{folder} is a {name}; what can be drawn with is {known}")

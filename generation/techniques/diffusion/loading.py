@@ -6,7 +6,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from safetensors import SafetensorError
 from torch.utils import deterministic
 
@@ -27,7 +27,6 @@ _UNLOADABLE = (
 )  # fmt: skip
 DECODER_CHANNELS_LAST = "contiguous, decoder channels_last"
 CHANNELS_LAST = "channels_last"
-DRAWS_FROM_TORCH = {"DPMSolverSDEScheduler"}
 
 
 def load(checkpoint: Checkpoint, choice: DeviceChoice) -> protocol.Technique[Any]:
@@ -39,8 +38,9 @@ def load(checkpoint: Checkpoint, choice: DeviceChoice) -> protocol.Technique[Any
     quieten()
     make_deterministic(choice)
     pipeline = open_pipeline(checkpoint, choice)
+    family = files.family_in(_folder(checkpoint))
     fingerprint = fingerprint_of(checkpoint, choice, pipeline)
-    if fits_slots(pipeline):
+    if family.is_ours:
         from generation.techniques.diffusion.slots import Slots
 
         return Slots(checkpoint, choice, pipeline, fingerprint)
@@ -49,20 +49,7 @@ def load(checkpoint: Checkpoint, choice: DeviceChoice) -> protocol.Technique[Any
         raise CheckpointCorrupt(f"{checkpoint.name} is a {kind}: its family is 'pipeline'")
     from generation.techniques.diffusion.pipelines import WholePipeline
 
-    return WholePipeline(checkpoint, pipeline, files.family_in(_folder(checkpoint)), fingerprint)
-
-
-def fits_slots(pipeline: DiffusionPipeline) -> bool:
-    """Return whether our own loop draws what this pipeline would.
-
-    It does for Stable Diffusion 1 and 2, unless the network reads the guidance, or a scheduler
-    draws from torch's own source of chance, which pictures that step together would share.
-    """
-    return (
-        type(pipeline) is StableDiffusionPipeline
-        and pipeline.unet.config.time_cond_proj_dim is None
-        and type(pipeline.scheduler).__name__ not in DRAWS_FROM_TORCH
-    )
+    return WholePipeline(checkpoint, pipeline, family, fingerprint)
 
 
 def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipeline:
@@ -151,16 +138,17 @@ def fingerprint_of(
     checkpoint: Checkpoint, choice: DeviceChoice, pipeline: DiffusionPipeline
 ) -> EngineFingerprint:
     """Return everything outside a request that this checkpoint's pictures' bits depend on."""
+    folder = _folder(checkpoint)
     fields = {
         **engine_fields(choice),
-        "technique": "slots" if fits_slots(pipeline) else "pipeline",
+        "technique": "slots" if files.family_in(folder).is_ours else "pipeline",
         "micro_batch": str(choice.micro_batch(checkpoint.width, checkpoint.height)),
         "memory_format": memory_format_of(choice),
         "compiled": "no",
         "pipeline": type(pipeline).__name__,
         "scheduler": type(pipeline.scheduler).__name__,
         "revision": checkpoint.revision or "",
-        "variant": files.variant_of(_folder(checkpoint)) or "",
+        "variant": files.variant_of(folder) or "",
     }
     return EngineFingerprint({**fields, **_file_hashes(checkpoint)})
 

@@ -21,6 +21,7 @@ from tests.unit.generation.techniques.diffusion.conftest import (
 )
 
 FEATURES = 8
+SPECIAL = {"pad_token": "<pad>", "unk_token": "<unk>"}
 CHAT = (
     "{% for m in messages %}{{ m.content if m.content is string else m.content[0].text }}"
     "{% endfor %}"
@@ -37,7 +38,7 @@ def letters_tokenizer() -> t.PreTrainedTokenizerFast:
     return t.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         model_max_length=4096,
-        pad_token="<pad>", unk_token="<unk>",
+        **SPECIAL,
         chat_template=CHAT,
     )
 
