@@ -227,7 +227,7 @@ def test_every_step_is_told_and_costs_are_shared(technique):
     assert [e.step for e in steps] == [2, 4, 6, 8, 10, 12, 14, 16]  # two at a time
     assert {e.num_inference_steps for e in steps} == {16}
     first, second = (event for event in events if isinstance(event, ImagesDone))
-    assert first.elapsed_s > 2 * second.elapsed_s
+    assert first.elapsed_s > 1.3 * second.elapsed_s  # it has two pictures, the other one
     assert first.fingerprint == technique.fingerprint
 
 
