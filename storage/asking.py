@@ -14,6 +14,7 @@ from storage.errors import LimitReached, NotFound
 from storage.files import name_file
 from storage.rows import know_person, know_server, to_text
 from storage.search import letters_of
+from storage.steps import ANSWERED_WITHIN
 
 HELD_LIFE = dt.timedelta(minutes=15)  # as long as Discord keeps the question's token
 FIRST_STATES = frozenset({JobState.HELD, JobState.QUEUED, JobState.REFUSED})
@@ -43,7 +44,7 @@ INSERT_MESSAGE = """
     kind, job_id, guild_id, channel_id, message_id, wanted, nonce, sent_after, next_try_at,
     created_at)
   VALUES (
-    'job', :id, :guild_id, :channel_id, :message_id, :wanted, :nonce, :sent_after, :created_at,
+    'job', :id, :guild_id, :channel_id, :message_id, :wanted, :nonce, :sent_after, :next_try_at,
     :created_at)
 """
 INSERT_INPUT = """
@@ -115,7 +116,7 @@ async def insert_all(
         member_id, guild_id = new[0].member_id, new[0].place.guild_id
         await check_limits(connection, member_id, guild_id, limits, len(new), now)
     for job_id, each in enumerate(new, start=int(first_id)):
-        await _insert(connection, job_id, int(first_id), each, to_text(now))
+        await _insert(connection, job_id, int(first_id), each, now)
     return list(range(int(first_id), int(first_id) + len(new)))
 
 
@@ -153,9 +154,9 @@ async def check_server(
 
 
 async def _insert(
-    connection: aiosqlite.Connection, job_id: int, submission: int, new: NewJob, at: str
+    connection: aiosqlite.Connection, job_id: int, submission: int, new: NewJob, now: dt.datetime
 ) -> None:
-    request, place = new.request, new.place
+    request, place, at = new.request, new.place, to_text(now)
     await know_server(connection, place.guild_id)
     row = {
         "id": job_id,
@@ -184,6 +185,7 @@ async def _insert(
             "wanted": new.state is JobState.QUEUED,
             "nonce": f"atelier-{job_id}",
             "sent_after": new.sent_after,
+            "next_try_at": to_text(now + ANSWERED_WITHIN),
             "created_at": at,
         }
         await connection.execute_fetchall(INSERT_MESSAGE, message)

@@ -10,7 +10,7 @@ import dataclasses
 import datetime as dt
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -34,9 +34,20 @@ LAST_TOLD = f"""
   SELECT {_COLUMNS} FROM messages
   WHERE messages.kind = 'log' AND messages.guild_id = ? ORDER BY messages.id DESC LIMIT 1
 """
+# No channel takes more than its share, or one that Discord slows down would keep all others waiting.
 DUE = f"""
   SELECT {_COLUMNS} FROM messages
-  WHERE wanted > shown AND state = 'open' AND next_try_at <= ? ORDER BY next_try_at, id LIMIT ?
+  WHERE id IN (
+    SELECT id FROM (
+      SELECT id, row_number() OVER (
+        PARTITION BY channel_id, recipient_id ORDER BY next_try_at, id
+      ) AS turn
+      FROM messages
+      WHERE wanted > shown AND state = 'open' AND next_try_at <= :now
+        AND id NOT IN (SELECT value FROM json_each(:but))
+    ) WHERE turn <= :share
+  )
+  ORDER BY next_try_at, id LIMIT :limit
 """
 NEXT_DUE = """
   SELECT min(next_try_at) AS at FROM messages
@@ -44,7 +55,8 @@ NEXT_DUE = """
 """
 SHOWN = """
   UPDATE messages SET shown = max(shown, :version), tries = 0, tried_at = :now, reason = NULL
-  WHERE id = :id RETURNING job_id, wanted = :version AS is_newest
+  WHERE id = :id RETURNING CASE kind WHEN 'job' THEN job_id END AS job_id,
+    wanted = :version AS is_newest
 """
 FAILED = """
   UPDATE messages SET tries = tries + 1, tried_at = :now, next_try_at = :next_try_at,
@@ -52,6 +64,7 @@ FAILED = """
   WHERE id = :id
 """
 GIVE_UP = "UPDATE messages SET state = :state, tried_at = :now, reason = :reason WHERE id = :id"
+SENDING = "UPDATE messages SET tried_at = ? WHERE id = ?"
 PLACE = "UPDATE messages SET channel_id = ?, message_id = ? WHERE id = ?"
 SEND_ANEW = """
   UPDATE messages SET state = 'open', channel_id = :channel_id, message_id = NULL,
@@ -66,6 +79,9 @@ INSERT = """
   VALUES (
     :kind, :job_id, :guild_id, :channel_id, :recipient_id, :about, 1, '', :sent_after, :now, :now)
   RETURNING id
+"""
+TOLD = """
+  SELECT id FROM messages WHERE kind = 'direct' AND recipient_id = ? AND about = ?
 """
 SET_NONCE = "UPDATE messages SET nonce = 'atelier-m' || id WHERE id = ?"
 LOG_CHANNEL = "SELECT settings ->> '$.log_channel_id' AS channel_id FROM servers WHERE id = ?"
@@ -107,7 +123,7 @@ class Message:
         nonce: Discord drops a second message with the same.
         sent_after: Snowflake by Discord's clock before which it was not sent, or None.
         tries: How often it failed since the last success or change.
-        tried_at: When it was last tried, or None.
+        tried_at: When it was last tried, or None; once it was, it may stand unknown to us.
         next_try_at: It is not due before.
         created_at: When it was first wanted.
     """
@@ -164,10 +180,24 @@ class Outbox:
         row = await self._database.one(LAST_TOLD, (guild_id,))
         return None if row is None else _message_of(row)
 
-    async def due(self, now: dt.datetime, limit: int) -> list[Message]:
-        """Return the messages to draw now, the longest due first."""
-        rows = await self._database.all(DUE, (to_text(now), limit))
-        return [_message_of(row) for row in rows]
+    async def due(
+        self, now: dt.datetime, limit: int, *, share: int | None = None, but: Collection[int] = ()
+    ) -> list[Message]:
+        """Return messages to draw now, the longest due first.
+
+        Args:
+            now: When.
+            limit: How many at most.
+            share: How many at most of one channel; None: no such limit.
+            but: Numbers of messages to leave out.
+        """
+        values = {
+            "now": to_text(now),
+            "limit": limit,
+            "share": share or limit,
+            "but": json.dumps(list(but)),
+        }
+        return [_message_of(row) for row in await self._database.all(DUE, values)]
 
     async def next_due_at(self, after: dt.datetime) -> dt.datetime | None:
         """Return when the next message after a moment will be due; None if none will be."""
@@ -221,6 +251,10 @@ class Outbox:
         values = {"id": message, "state": state, "reason": reason, "now": to_text(now)}
         await self._set(message, GIVE_UP, values)
 
+    async def sending(self, message: int, now: dt.datetime) -> None:
+        """Record that a message is about to be sent, so that it is looked for if that gets lost."""
+        await self._set(message, SENDING, (to_text(now), message))
+
     async def place(self, message: int, *, channel_id: int, message_id: int) -> None:
         """Record where a message stands."""
         await self._set(message, PLACE, (channel_id, message_id, message))
@@ -255,9 +289,12 @@ class Outbox:
             return await announce(connection, guild_id, about, now)
 
     async def notify(self, member_id: int, about: Mapping[str, Any], now: dt.datetime) -> int:
-        """Want something told to one member, and return the message's number."""
+        """Want something told to one member, once; return the message's number."""
         async with self._database.transaction() as connection:
             person_id = await know_person(connection, member_id)
+            told = (person_id, json.dumps(dict(about)))
+            for (number,) in await connection.execute_fetchall(TOLD, told):
+                return int(number)
             return await _insert(connection, MessageKind.DIRECT, about, now, recipient_id=person_id)
 
     async def _set(self, key: int, sql: str, values: dict[str, Any] | tuple[object, ...]) -> None:

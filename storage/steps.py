@@ -37,13 +37,20 @@ CLOSE_ATTEMPT = """
   UPDATE attempts SET outcome = :outcome, ended_at = :now
   WHERE job_id = :job_id AND outcome IS NULL
 """
+# Whoever asks is answered with the first message; only if that does not happen is it sent without
+# them.
+ANSWERED_WITHIN = dt.timedelta(seconds=4)
 # A message that could not be delivered is tried once more when there is something new to show;
 # one that is gone is not sent again.
 WANT_SHOWN = """
   UPDATE messages SET
     wanted = wanted + 1,
     tries = 0,
-    next_try_at = :now,
+    next_try_at = CASE
+      WHEN wanted = 0 THEN :answered_by
+      WHEN message_id IS NULL AND tried_at IS NULL THEN next_try_at
+      ELSE :now
+    END,
     state = CASE state WHEN 'undeliverable' THEN 'open' ELSE state END
   WHERE job_id = :job_id AND kind = 'job' AND (wanted > 0 OR :is_first)
 """
@@ -177,7 +184,12 @@ async def want_shown(
     A job that was never queued has nothing in public that could be wrong; `is_first` is for the
     step from which on it has.
     """
-    values = {"job_id": job_id, "now": to_text(now), "is_first": is_first}
+    values = {
+        "job_id": job_id,
+        "now": to_text(now),
+        "answered_by": to_text(now + ANSWERED_WITHIN),
+        "is_first": is_first,
+    }
     await connection.execute_fetchall(WANT_SHOWN, values)
 
 

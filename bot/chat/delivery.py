@@ -12,18 +12,20 @@ no part of the record: it is shown now and then, while nothing else is due.
 """
 
 import asyncio
+import collections
 import contextlib
 import datetime as dt
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
+from typing import Any
 
 import aiohttp
 import discord
 
 from bot.chat.base import EditableMessage
 from bot.chat.drafts import Draft, Drafts, Size
-from bot.chat.posts import Posts
+from bot.chat.posts import ARCHIVED, Posts
 from bot.chat.views import result as views
 from bot.studio.drawing import now
 from generation.work.jobs import Job, JobState
@@ -36,15 +38,14 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 4  # messages that are drawn at the same time
-RETRY_AFTER_S = (5.0, 30.0, 120.0, 600.0)
-MAX_TRIES = 150  # a day of trying
-ANSWERED_WITHIN = dt.timedelta(seconds=4)  # by whoever asked; then a message is sent without them
+AT_ONCE = 16  # messages that are drawn at the same time
+IN_ONE_CHANNEL = 4  # of them: a channel that Discord slows down keeps no other waiting
+RETRY_AFTER_S = (5.0, 30.0, 120.0, *[600.0] * 140, 21_600.0)  # for a day often, then now and then
+MAX_TRIES = 260  # a month of trying
 GONE = {10003, 10008}  # unknown channel, unknown message
-FORBIDDEN = {50001, 50007, 50013}  # no access, no direct messages, no permission
+OLD_EDITS = 30046  # a message of more than an hour was edited too often
 TOO_LARGE = 40005
 SUSPICIOUS_S = 1.0  # an answer that took this long may have been sent twice by discord.py
-DATABASE_PAUSE_S = 5.0
 SETTLED_WITHIN_S = 8.0  # as long as somebody who acted waits to be told how it went
 
 
@@ -57,6 +58,7 @@ class Delivery:
         estimate: How long a waiting job still has to wait.
         progress_interval_s: Shortest time between two progress edits of one message; all messages
             together get no more than `progress_budget` edits in that time.
+        retry_after_s: Pauses after the first, second … failure of a message; the last one stays.
         clock: Seconds, monotonic.
         outside: How a wait for something outside this program is declared.
     """
@@ -69,6 +71,7 @@ class Delivery:
         estimate: Callable[[Job], Awaitable[Wait]],
         progress_interval_s: float = 2.0,
         progress_budget: int = 4,
+        retry_after_s: Sequence[float] = RETRY_AFTER_S,
         clock: Callable[[], float] = time.monotonic,
         outside: Outside = just_wait,
     ) -> None:
@@ -77,15 +80,15 @@ class Delivery:
         self._posts = Posts(store.outbox, client, clock)
         self._interval_s = progress_interval_s
         self._budget = progress_budget
+        self._retry_after_s = retry_after_s
         self._clock = clock
         self._outside = outside
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._due_at: dt.datetime | None = None  # what the timer is set for
-        self._born = now()
         self._opening: set[int] = set()  # jobs whose command is being answered
-        self._under_way: dict[int, asyncio.Task[None]] = {}
-        self._tried: dict[int, asyncio.Event] = {}  # messages that somebody waits for
+        self._under_way: dict[int, tuple[Message, asyncio.Task[None]]] = {}
+        self._ends: dict[int, asyncio.Event] = {}  # of messages that somebody waits for
         self._last_edit: dict[int, float] = {}
         self._recent: list[float] = []
         store.database.when_committed(self._wake.set)
@@ -100,9 +103,10 @@ class Delivery:
                 self._wake_at(await self._start_due())
                 await self._outside(self._wake.wait(), "something to show")
         finally:
-            for task in self._under_way.values():
+            tasks = [task for _, task in self._under_way.values()]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -110,40 +114,35 @@ class Delivery:
         """Begin with what is due and return when the next will be, as far as that is known."""
         moment = max(now(), self._due_at or now())
         try:
-            due = await self._store.outbox.due(moment, AT_ONCE + len(self._under_way) + 40)
+            due = await self._store.outbox.due(
+                moment, 2 * AT_ONCE, share=IN_ONE_CHANNEL, but=self._under_way
+            )
             next_at = await self._store.outbox.next_due_at(moment)
         except StorageError as failure:
             log.warning("outbox_unreadable", extra={"cause": str(failure)})
-            return moment + dt.timedelta(seconds=DATABASE_PAUSE_S)
+            return moment + dt.timedelta(seconds=self._retry_after_s[0])
+        busy = collections.Counter(_place(message) for message, _ in self._under_way.values())
         for message in due:
             if message.id in self._under_way or message.job_id in self._opening:
                 continue  # its end wakes us
-            if patience := self._patience(message, moment):
-                next_at = min(next_at or patience, patience)
-                continue
-            if len(self._under_way) >= AT_ONCE:
-                break
-            self._begin(message)
+            if len(self._under_way) < AT_ONCE and busy[_place(message)] < IN_ONE_CHANNEL:
+                busy[_place(message)] += 1
+                self._start(message, self._show(message))
         return next_at
 
-    def _patience(self, message: Message, moment: dt.datetime) -> dt.datetime | None:
-        """Return until when a new job's message is left to the answer of its command."""
-        if message.kind is not MessageKind.JOB or message.message_id is not None or message.tries:
-            return None
-        until = message.created_at + ANSWERED_WITHIN
-        return until if until > moment else None
+    def _start(self, message: Message, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=f"message-{message.id}")
+        self._under_way[message.id] = (message, task)
+        task.add_done_callback(lambda done: self._ended(message, done))
 
-    def _begin(self, message: Message) -> None:
-        task = asyncio.create_task(self._show(message), name=f"message-{message.id}")
-        self._under_way[message.id] = task
-        task.add_done_callback(lambda done: self._ended(message.id, done))
-
-    def _ended(self, message: int, task: asyncio.Task[None]) -> None:
-        self._under_way.pop(message, None)
-        if waiting := self._tried.pop(message, None):
-            waiting.set()
-        if not task.cancelled() and (error := task.exception()):
-            log.error("message_not_shown", exc_info=error, extra={"number": message})
+    def _ended(self, message: Message, task: asyncio.Task[None]) -> None:
+        del self._under_way[message.id]
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            log.error("message_not_shown", exc_info=error, extra={"number": message.id})
+            self._start(message, self._later(message, error))  # not at once, and not for ever
+            return
+        if end := self._ends.pop(message.id, None):
+            end.set()
         self._wake.set()
 
     def _wake_at(self, moment: dt.datetime | None) -> None:
@@ -165,61 +164,69 @@ class Delivery:
 
     async def _show(self, message: Message) -> None:
         """Let a message show what the record says, or note when to try again."""
-        if message.created_at < self._born:
-            self._posts.doubt(message.id)  # an earlier life may have sent it
         try:
-            for size in Size:
-                draft = await self._drafts.of(message, size)
-                if draft is None or await self._fits(message, draft, size):
-                    break
+            # What the loop read may be of before the last time that it was drawn.
+            message = await self._store.outbox.get(message.id)
+            if not message.is_due:
+                return
+            await self._draw(message)
             await self._store.outbox.shown(message.id, message.wanted, now())
         except discord.HTTPException as failure:
             await self._failed(message, failure)
         except (aiohttp.ClientError, OSError, StorageError) as failure:
-            self._posts.doubt(message.id)
             await self._later(message, failure)
-        else:
+        finally:
             self._last_edit.pop(message.id, None)
 
-    async def _fits(self, message: Message, draft: Draft, size: Size) -> bool:
-        try:
-            await self._posts.put(message, draft)
-        except discord.HTTPException as failure:
-            is_too_large = failure.status == 413 or failure.code == TOO_LARGE
-            if not is_too_large or size is Size.NONE:
-                raise
-            log.warning("pictures_too_large", extra={"job_id": message.job_id, "size": size.value})
-            return False
-        return True
+    async def _draw(self, message: Message) -> None:
+        """Draw a message with its pictures, or with less of them where Discord wants less."""
+        sizes = list(Size)
+        if any(name.endswith(".webp") for name in self._posts.attached(message.id)):
+            sizes.remove(Size.WHOLE)  # it was too large before
+        for size in sizes:
+            draft = await self._drafts.of(message, size)
+            if draft is None:
+                return
+            try:
+                await self._posts.put(message, draft)
+            except discord.HTTPException as failure:
+                is_too_large = failure.status == 413 or failure.code == TOO_LARGE
+                if not is_too_large or size is Size.NONE:
+                    raise
+                log.warning("pictures_too_large", extra={"job_id": message.job_id, "size": size})
+            else:
+                return
 
     async def _failed(self, message: Message, failure: discord.HTTPException) -> None:
         """Try again later what may pass, and give up what cannot; each says why in the record."""
-        passes = failure.status == 429 or failure.status >= 500 or failure.code == 30046
-        is_forbidden = failure.code in FORBIDDEN or failure.code == 50083
-        if (passes or is_forbidden) and message.tries < MAX_TRIES:
+        if _may_pass(message, failure) and message.tries < MAX_TRIES:
             await self._later(message, failure)
-            if is_forbidden and not message.tries:
+            if not message.tries and (failure.status == 403 or failure.code == ARCHIVED):
                 await self._tell_stuck(message)
             return
         state = MessageState.GONE if failure.code in GONE else MessageState.UNDELIVERABLE
         reason = failure.text or f"error {failure.code or failure.status}"
-        level = logging.WARNING if state is MessageState.GONE else logging.ERROR
+        level = logging.ERROR if failure.status == 400 else logging.WARNING  # a fault of ours
         log.log(level, "message_given_up", extra={"number": message.id, "cause": str(failure)})
         await self._store.outbox.give_up(message.id, reason=reason, now=now(), state=state)
         if message.kind is MessageKind.JOB and message.job_id is not None:
-            with contextlib.suppress(TransitionRefused):
-                await self._store.jobs.move(
-                    message.job_id,
-                    expected=JobState.RENDERED,
-                    to=JobState.POSTED,
-                    now=now(),
-                    reason=f"delivered to nobody: {reason}",
-                )
+            if not _may_pass(message, failure):
+                await self._end_unseen(message.job_id, reason)
             if state is MessageState.UNDELIVERABLE:
                 await self._tell_stuck(message)
 
+    async def _end_unseen(self, job_id: int, reason: str) -> None:
+        with contextlib.suppress(TransitionRefused):
+            await self._store.jobs.move(
+                job_id,
+                expected=JobState.RENDERED,
+                to=JobState.POSTED,
+                now=now(),
+                reason=f"delivered to nobody: {reason}",
+            )
+
     async def _later(self, message: Message, failure: Exception) -> None:
-        pause_s = RETRY_AFTER_S[min(message.tries, len(RETRY_AFTER_S) - 1)]
+        pause_s = self._retry_after_s[min(message.tries, len(self._retry_after_s) - 1)]
         cause = failure.text if isinstance(failure, discord.HTTPException) else ""
         log.warning("message_delayed", extra={"number": message.id, "cause": str(failure)})
         try:
@@ -229,8 +236,8 @@ class Delivery:
                 reason=cause or "the connection or the record failed",
                 now=now(),
             )
-        except StorageError:
-            await asyncio.sleep(pause_s)  # then it is due as before
+        except StorageError:  # then it is due as before
+            await asyncio.sleep(self._retry_after_s[0])
 
     async def _tell_stuck(self, message: Message) -> None:
         """Tell whom it concerns that a message cannot be shown as it should."""
@@ -242,17 +249,22 @@ class Delivery:
             await self._store.outbox.announce(
                 message.guild_id, {"stuck": message.id, "job_id": job.id}, now=now()
             )
-        elif job.state in {JobState.RENDERED, JobState.POSTED} and message.message_id is None:
-            await self._store.outbox.notify(job.member_id, {"job_id": job.id}, now=now())
+        elif any(image.is_shown for image in images):
+            # One notice for all of a command's jobs: forty of them would be no help.
+            about = {"job_id": job.submission}
+            await self._store.outbox.notify(job.member_id, about, now=now())
 
     # What commands and buttons need
 
     @contextlib.asynccontextmanager
     async def opening(self, jobs: Collection[Job]) -> AsyncIterator[None]:
         """Leave the first messages of jobs to the body, which answers their command."""
-        numbers = {job.id for job in jobs}
+        numbers = {job.id for job in jobs} - self._opening  # or they are left to a body around it
         self._opening |= numbers
         try:
+            tasks = [task for it, task in self._under_way.values() if it.job_id in numbers]
+            if tasks:  # the body begins late
+                await asyncio.wait(tasks)
             yield
         finally:
             self._opening -= numbers
@@ -261,14 +273,15 @@ class Delivery:
     async def open(
         self, job: Job, send: Callable[[discord.ui.LayoutView], Awaitable[EditableMessage]]
     ) -> None:
-        """Send a job's first message as the answer to its command.
+        """Send a job's first message as the answer to its command, unless it stands already.
 
         Raises:
             discord.HTTPException: Discord would not; then the loop sends it with the bot's own
                 token, after looking whether it stands there all the same.
+            aiohttp.ClientError: The connection broke; likewise.
         """
         message = await self._store.outbox.of_job(job.id)
-        if message is None:
+        if message is None or message.message_id is not None:
             return
         fresh = await self._store.jobs.get(job.id)
         is_begun = fresh.state not in {JobState.QUEUED, JobState.RUNNING}
@@ -289,21 +302,24 @@ class Delivery:
 
     async def settled(self, message: Message | None) -> Message | None:
         """Return a message once it shows what it should, or once that was tried."""
-        if message is None or not message.is_due or message.tries:
-            return message
-        tried = self._tried.setdefault(message.id, asyncio.Event())
-        self._wake.set()
+        if message is None:
+            return None
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(tried.wait(), SETTLED_WITHIN_S)
-        return await self._store.outbox.get(message.id)
+            async with asyncio.timeout(SETTLED_WITHIN_S):
+                while message.is_due and not message.tries:
+                    end = self._ends.setdefault(message.id, asyncio.Event())
+                    await end.wait()
+                    message = await self._store.outbox.get(message.id)
+        return message
 
     # Progress
 
     async def show_progress(self, job: Job, event: StepDone) -> None:
         """Show a step, if the last edit is long enough ago; otherwise do nothing."""
-        files = (("preview.png", event.preview),) if event.preview else ()
+        name = f"preview-{event.step}.png"  # another name than the last one's, which is kept
+        files = ((name, event.preview),) if event.preview else ()
         status = views.drawing_status(event.step, event.num_inference_steps)
-        view = views.placeholder(job, status=status, preview="preview.png" if files else None)
+        view = views.placeholder(job, status=status, preview=name if files else None)
         await self._show_now_and_then(job, JobState.RUNNING, Draft(view, files))
 
     async def show_place(self, job: Job, wait: Wait) -> None:
@@ -327,12 +343,31 @@ class Delivery:
             return
         self._last_edit[message.id] = moment
         self._recent.append(moment)
-        task = asyncio.create_task(self._show_briefly(message, draft))
-        self._under_way[message.id] = task
-        task.add_done_callback(lambda done: self._ended(message.id, done))
+        self._start(message, self._show_briefly(message, draft))
 
     async def _show_briefly(self, message: Message, draft: Draft) -> None:
         try:
             await self._posts.put(message, draft)
         except (discord.HTTPException, aiohttp.ClientError, OSError) as missed:
             log.info("progress_not_shown", extra={"number": message.id, "cause": str(missed)})
+
+
+def _place(message: Message) -> int | None:
+    """Return what Discord counts its limits by."""
+    return message.channel_id or message.recipient
+
+
+def _may_pass(message: Message, failure: discord.HTTPException) -> bool:
+    """Return whether the same request may be taken later: a permission is given, Discord is well.
+
+    Who does not take direct messages is not asked again.
+    """
+    if failure.code in GONE:
+        return False
+    if failure.status == 403:
+        return message.kind is not MessageKind.DIRECT
+    return (
+        failure.status in {401, 408, 429}
+        or failure.status >= 500
+        or failure.code in {ARCHIVED, OLD_EDITS}
+    )

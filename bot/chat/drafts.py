@@ -127,7 +127,7 @@ class Drafts:
             files.append((image.id, views.file_name(image, ending), content))
         return files, lost
 
-    async def _of_log(self, message: Message) -> Draft:
+    async def _of_log(self, message: Message) -> Draft | None:
         about = message.about
         if "report_id" in about:
             report = await self._store.moderation.get_report(int(about["report_id"]))
@@ -149,24 +149,31 @@ class Drafts:
             _line(f"{text}\n-# Job {job.id}, asked for by {mention(job.member_id)}", job.id)
         )
 
-    async def _of_stuck(self, number: int) -> Draft:
+    async def _of_stuck(self, number: int) -> Draft | None:
         stuck = await self._store.outbox.get(number)
+        if stuck.wanted == stuck.shown:
+            return None  # by now it shows what it should
         reason = plain(stuck.reason or "Discord would not let me change it", MAX_REASON)
         text = (
             f"⚠️ A message of job {stuck.job_id} still shows what it should not any more: {reason}. "
-            f"Please delete it by hand: {link(stuck)}"
+            f"I keep trying; please delete it by hand: {link(stuck)}"
         )
         return Draft(_line(text, stuck.job_id))
 
-    async def _of_direct(self, message: Message) -> Draft:
-        job = await self._store.jobs.get(int(message.about["job_id"]))
-        stuck = await self._store.outbox.of_job(job.id)
-        reason = plain((stuck and stuck.reason) or "Discord would not take them", MAX_REASON)
-        text = (
-            f"I could not show you the pictures of job {job.id} in <#{job.place.channel_id}>: "
-            f"{reason}. They are kept."
-        )
-        return Draft(_line(text, None))
+    async def _of_direct(self, message: Message) -> Draft | None:
+        """Return the notice that pictures of one command cannot be shown; None if they are."""
+        jobs = await self._store.jobs.of_submission(int(message.about["job_id"]))
+        for job in jobs:
+            stuck = await self._store.outbox.of_job(job.id)
+            if job.elapsed_s is not None and stuck and stuck.wanted > stuck.shown:
+                reason = plain(stuck.reason or "Discord would not take them", MAX_REASON)
+                hope = ", and posted there as soon as that changes" if stuck.is_due else ""
+                where = f"<#{stuck.channel_id}>"
+                text = (
+                    f"I cannot show all of your pictures in {where}: {reason}. They are kept{hope}."
+                )
+                return Draft(_line(text, None))
+        return None
 
 
 def link(message: Message) -> str:

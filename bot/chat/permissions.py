@@ -10,6 +10,7 @@ REASONS = {
     "read_message_history": "to find its own unfinished message again after a crash",
 }
 REQUIRED = discord.Permissions(**dict.fromkeys(REASONS, True))
+SENDING = {"send_messages": "Send Messages", "send_messages_in_threads": "Send Messages in Threads"}
 SCOPES = ("bot", "applications.commands")
 
 
@@ -18,6 +19,12 @@ def missing(granted: discord.Permissions) -> list[str]:
     if granted.administrator:
         return []
     return [name for name in REASONS if not getattr(granted, name)]
+
+
+def missing_for_sending(granted: discord.Permissions, *, in_thread: bool) -> str | None:
+    """Return the permission, as Discord calls it, without which no message can be sent there."""
+    name = "send_messages_in_threads" if in_thread else "send_messages"
+    return None if granted.administrator or getattr(granted, name) else SENDING[name]
 
 
 def invite_link(application_id: int) -> str:

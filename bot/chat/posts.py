@@ -6,6 +6,7 @@ is sent a second time it is looked for in its channel, by the job's number in it
 """
 
 import collections
+import datetime as dt
 import io
 import logging
 import time
@@ -16,6 +17,7 @@ import discord
 from bot.chat.base import EditableMessage
 from bot.chat.drafts import Draft
 from bot.chat.presses import Action, Press
+from bot.studio.drawing import now
 from storage.outbox import Message, MessageKind, Outbox
 
 log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ TOKEN_LIFE_S = 14 * 60.0  # Discord keeps an interaction's token for 15 minutes
 TOKEN_DEAD = {10015, 50027}  # unknown webhook, invalid webhook token
 ARCHIVED = 50083
 SEARCHED_MESSAGES = 200  # in each direction
+SKEW = dt.timedelta(minutes=1)  # as far as our clock may be ahead of Discord's
 KEPT = 1_000  # messages whose attachments are remembered, so that a vote uploads nothing again
 
 
@@ -42,21 +45,27 @@ class Posts:
         self._outbox = outbox
         self._client = client
         self._clock = clock
+        self._born = now()
         self._young: dict[int, tuple[EditableMessage, float]] = {}
         self._attached: collections.OrderedDict[int, list[discord.Attachment]] = (
             collections.OrderedDict()
         )
-        self._unsure: set[int] = set()  # messages that may stand without our knowing
+        self._unsure: set[int] = set()  # answers that may stand without our knowing
 
     def remember(self, message: int, sent: EditableMessage) -> None:
         """Keep a message as an interaction's answer, while that token lives."""
+        self._unsure.discard(message)
         moment = self._clock()
         self._young = {key: kept for key, kept in self._young.items() if kept[1] > moment}
         self._young[message] = (sent, moment + TOKEN_LIFE_S)
 
     def doubt(self, message: int) -> None:
-        """Look for a message before it is sent: it may have been, without our being told."""
+        """Look for an answer before it is sent: it may have been, without our being told."""
         self._unsure.add(message)
+
+    def attached(self, message: int) -> list[str]:
+        """Return the names of the files that a message shows, as far as they are remembered."""
+        return [each.filename for each in self._attached.get(message, [])]
 
     async def put(self, message: Message, draft: Draft) -> None:
         """Let a message show a draft.
@@ -70,13 +79,29 @@ class Posts:
             try:
                 sent = await young[0].edit(view=draft.view, attachments=self._files(message, draft))
             except discord.HTTPException as failure:
-                if failure.status != 401 and failure.code not in TOKEN_DEAD:
+                if failure.status == 401 or failure.code in TOKEN_DEAD:
+                    self._young.pop(message.id, None)  # it died early: the bot's own will do
+                elif failure.code != ARCHIVED:
                     raise
-                self._young.pop(message.id, None)  # it died early: the bot's own will do
             else:
+                if message.message_id is None:
+                    await self._place(message, sent)
                 self._keep(message, sent)
                 return
         await self._put_with_own_token(message, draft)
+
+    async def _put_with_own_token(self, message: Message, draft: Draft) -> None:
+        try:
+            sent = await self._edit_or_send(message, draft)
+        except discord.HTTPException as failure:
+            if failure.code != ARCHIVED:
+                raise
+            try:
+                await self._unarchive(message.channel_id or 0)
+            except discord.Forbidden:
+                raise failure from None  # says best what is in the way
+            sent = await self._edit_or_send(message, draft)
+        self._keep(message, sent)
 
     async def remove_doubles(self, message: Message) -> None:
         """Delete other messages of a job that a lost answer of Discord's left behind."""
@@ -86,40 +111,27 @@ class Posts:
                 log.info("double_removed", extra={"job_id": message.job_id})
                 await found.delete()
 
-    async def _put_with_own_token(self, message: Message, draft: Draft) -> None:
+    async def _edit_or_send(self, message: Message, draft: Draft) -> discord.Message:
         channel = await self._channel(message)
-        message_id = message.message_id
-        if message_id is None and (message.tries or message.id in self._unsure):
-            message_id = await self._find(channel, message)
-        if message_id is None:
-            self._unsure.add(message.id)  # until we are told
-            sent = await channel.send(
+        message_id = message.message_id or await self._find(channel, message)
+        if message_id is not None:
+            return await channel.get_partial_message(message_id).edit(
                 view=draft.view,
-                files=_new_files(draft),
-                nonce=message.nonce,  # Discord drops a second message with the same
+                attachments=self._files(message, draft),
                 allowed_mentions=discord.AllowedMentions.none(),
             )
-            await self._outbox.place(message.id, channel_id=sent.channel.id, message_id=sent.id)
-            self._unsure.discard(message.id)
-        else:
-            sent = await self._edit(channel.get_partial_message(message_id), message, draft)
-        self._keep(message, sent)
+        await self._outbox.sending(message.id, now())
+        sent = await channel.send(
+            view=draft.view,
+            files=_new_files(draft),
+            nonce=message.nonce,  # Discord drops a second message with the same
+            allowed_mentions=discord.AllowedMentions.none(),
+        )
+        await self._place(message, sent)
+        return sent
 
-    async def _edit(
-        self, standing: discord.PartialMessage, message: Message, draft: Draft
-    ) -> discord.Message:
-        for is_last_try in (False, True):
-            try:
-                return await standing.edit(
-                    view=draft.view,
-                    attachments=self._files(message, draft),
-                    allowed_mentions=discord.AllowedMentions.none(),
-                )
-            except discord.HTTPException as failure:
-                if failure.code != ARCHIVED or is_last_try:
-                    raise
-                await self._unarchive(standing.channel.id)
-        raise AssertionError  # the last try returns or raises
+    async def _place(self, message: Message, sent: discord.Message) -> None:
+        await self._outbox.place(message.id, channel_id=sent.channel.id, message_id=sent.id)
 
     async def _unarchive(self, thread_id: int) -> None:
         """Open an archived thread again; Discord takes no edit in it before."""
@@ -136,25 +148,33 @@ class Posts:
         self, channel: discord.PartialMessageable | discord.DMChannel, message: Message
     ) -> int | None:
         """Return Discord's number of a message that was sent without our being told."""
-        if message.kind is not MessageKind.JOB:
-            return None  # the nonce has to do
-        async for found in self._around(channel, message):
-            await self._outbox.place(message.id, channel_id=found.channel.id, message_id=found.id)
-            self._unsure.discard(message.id)
-            return found.id
+        may_stand = (
+            message.tried_at is not None
+            or message.created_at < self._born  # an earlier life may have sent it
+            or message.id in self._unsure
+        )
+        if message.kind is not MessageKind.JOB or not may_stand:
+            return None  # for lines and notices the nonce has to do
+        try:
+            async for found in self._around(channel, message):
+                await self._place(message, found)
+                self._unsure.discard(message.id)
+                return found.id
+        except discord.Forbidden as missed:
+            log.warning("message_not_looked_for", extra={"cause": str(missed)})
         return None
 
     async def _around(
         self, channel: discord.PartialMessageable | discord.DMChannel, message: Message
     ) -> AsyncIterator[discord.Message]:
-        """Yield the messages of a job: after it was asked for, then from now on backwards."""
-        since = discord.Object(
-            message.sent_after or discord.utils.time_snowflake(message.created_at)
-        )
+        """Yield the messages of a job: from when it was asked for, when it was sent, and now."""
+        asked = message.sent_after or discord.utils.time_snowflake(message.created_at - SKEW)
+        sent = discord.utils.time_snowflake((message.tried_at or message.next_try_at) - SKEW)
         seen: set[int] = set()
         for history in (
-            channel.history(limit=SEARCHED_MESSAGES, after=since, oldest_first=True),
-            channel.history(limit=SEARCHED_MESSAGES, oldest_first=False),
+            channel.history(limit=SEARCHED_MESSAGES, after=discord.Object(asked)),
+            channel.history(limit=SEARCHED_MESSAGES, after=discord.Object(max(asked, sent))),
+            channel.history(limit=SEARCHED_MESSAGES),  # backwards
         ):
             async for found in history:
                 if found.id not in seen and _stands_on(found, message.job_id or 0):
@@ -163,14 +183,11 @@ class Posts:
 
     def _files(self, message: Message, draft: Draft) -> Sequence[discord.File | discord.Attachment]:
         """Return what the gallery shows: what is there already is not uploaded again."""
-        standing = self._attached.get(message.id, [])
-        if draft.files and [each.filename for each in standing] == [
-            name for name, _ in draft.files
-        ]:
-            return standing
+        if draft.files and self.attached(message.id) == [name for name, _ in draft.files]:
+            return self._attached[message.id]
         return _new_files(draft)
 
-    def _keep(self, message: Message, sent: discord.Message | EditableMessage) -> None:
+    def _keep(self, message: Message, sent: discord.Message) -> None:
         self._attached[message.id] = sent.attachments
         self._attached.move_to_end(message.id)
         while len(self._attached) > KEPT:

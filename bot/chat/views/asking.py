@@ -1,5 +1,6 @@
 """What stands between asking and the queue: the consent question, the confirmation, the message."""
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from bot.chat.answers import acknowledge, replace, reply, withdraw
 from bot.chat.base import EditableMessage, Interaction, PressHandler
 from bot.chat.drafts import link
 from bot.chat.failures import DISCORD_FAILURES
+from bot.chat.permissions import missing_for_sending
 from bot.chat.presses import Action, Press
 from bot.chat.views import result as views
 from bot.chat.views.press import PressButton
@@ -50,15 +52,15 @@ async def proceed(
     if submission.needs_consent:
         question = consent_view(*span, answers=0)
     else:
-        question = _confirmation(len(submission.jobs), *span)
+        question = _confirmation(interaction, len(submission.jobs), *span)
     await reply(interaction, question, ephemeral=True)
 
 
 async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool = False) -> None:
     """Send the messages of queued jobs and put them in line.
 
-    The first message is the answer to the interaction. If Discord does not take it, the delivery
-    sends it like the messages of all further jobs.
+    The first message is the answer to the interaction. What Discord does not take is sent by the
+    delivery, like the messages of all further jobs: so that is no failure to tell anybody of.
     """
     studio, messages = interaction.client.studio, interaction.client.messages
 
@@ -71,7 +73,12 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
     async with messages.opening(jobs):
         await studio.line_up(jobs)
         for job in jobs[:SHOWN_AT_ONCE]:
-            await messages.open(job, answer)
+            try:
+                await messages.open(job, answer)
+            except DISCORD_FAILURES as missed:
+                log.warning("answer_not_given", extra={"job_id": job.id, "cause": str(missed)})
+    if is_open and not interaction.extras.get(STANDS):
+        await withdraw(interaction)  # it stood already
 
 
 # Consent
@@ -121,27 +128,39 @@ async def save_consent(interaction: Interaction, press: Press) -> None:
     given = {scope: bool(answers >> SCOPES.index(scope) & 1) for scope in asked}
     await studio.answer_consent(actor, given, interaction.id)
     submission = None
-    try:
-        if first_id:
-            submission = studio.confirmed(await studio.held(actor, first_id))
-            if not submission.needs_confirmation:
-                # Queued before it is said: whatever cuts us off now, "Saved" comes with pictures.
-                queued = await studio.claim(actor, submission.jobs)
-                submission = dataclasses.replace(submission, jobs=queued)
-    finally:
-        chosen = "; ".join(label for scope, label in asked.items() if given[scope])
-        said = f"Saved: {chosen or 'all of them are off'}. Change it any time: `/consent`."
-        await note_instead(interaction, said)
-    if submission is not None:
-        await proceed(interaction, submission)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            if first_id:
+                submission = studio.confirmed(await studio.held(actor, first_id))
+                opening = interaction.client.messages.opening(submission.jobs)
+                await stack.enter_async_context(opening)
+                if not submission.needs_confirmation:
+                    # Queued before it is said: whatever cuts us off now, "Saved" comes with
+                    # pictures.
+                    queued = await studio.claim(actor, submission.jobs)
+                    submission = dataclasses.replace(submission, jobs=queued)
+        finally:
+            chosen = "; ".join(label for scope, label in asked.items() if given[scope])
+            said = f"Saved: {chosen or 'all of them are off'}. Change it any time: `/consent`."
+            await note_instead(interaction, said)
+        if submission is not None:
+            await proceed(interaction, submission)
 
 
 # Confirmation of many jobs
 
 
-def _confirmation(count: int, first_id: int, last_id: int) -> discord.ui.LayoutView:
+def _confirmation(
+    interaction: Interaction, count: int, first_id: int, last_id: int
+) -> discord.ui.LayoutView:
     view = discord.ui.LayoutView(timeout=None)
     text = f"This makes **{count} jobs**. They wait in line like everyone's."
+    in_thread = isinstance(interaction.channel, discord.Thread)
+    if lacking := missing_for_sending(interaction.app_permissions, in_thread=in_thread):
+        text += (
+            f"\nI lack *{lacking}* here, so only the first {SHOWN_AT_ONCE} are shown for now; the "
+            "others are kept, and posted once a moderator gives me that."
+        )
     draw = PressButton(
         Press(Action.CONFIRM, (first_id, last_id)),
         label=f"Draw {count}",
@@ -158,9 +177,11 @@ async def confirm(interaction: Interaction, press: Press) -> None:
     await acknowledge(interaction)
     studio = interaction.client.studio
     actor = await actor_of(interaction)
-    jobs = await studio.claim(actor, await studio.held(actor, press.numbers[0]))
-    await note_instead(interaction, f"{len(jobs)} jobs are on their way.")
-    await stand(interaction, jobs)
+    held = await studio.held(actor, press.numbers[0])
+    async with interaction.client.messages.opening(held):
+        jobs = await studio.claim(actor, held)
+        await note_instead(interaction, f"{len(jobs)} jobs are on their way.")
+        await stand(interaction, jobs)
 
 
 async def dismiss(interaction: Interaction, press: Press) -> None:

@@ -9,7 +9,7 @@ from storage.consent import REDRAWN, Scope
 from storage.errors import NotFound
 from storage.outbox import MessageKind, MessageState
 from storage.settings import GuildSettings
-from storage.steps import Outcome
+from storage.steps import ANSWERED_WITHIN, Outcome
 
 from .conftest import ALICE, BOB, CHANNEL, GUILD, MODERATOR, NOW, new_images, remove
 
@@ -136,16 +136,58 @@ async def test_a_message_that_fails_waits_and_holds_up_no_other(scene):
     first, second = await scene.job(), await scene.job()
     outbox = scene.store.outbox
     message = await outbox.of_job(first.id)
+    await outbox.place(message.id, channel_id=CHANNEL, message_id=2**61)
     await outbox.failed(message.id, next_try_at=LATER, reason="503", now=NOW)
-    assert await due(scene, NOW) == [second.id]
-    assert await outbox.next_due_at(NOW) == LATER
+    assert await due(scene, NOW + ANSWERED_WITHIN) == [second.id]
+    assert await outbox.next_due_at(NOW) == NOW + ANSWERED_WITHIN
+    assert await outbox.next_due_at(NOW + ANSWERED_WITHIN) == LATER
     assert await outbox.next_due_at(LATER) is None
     assert await due(scene, LATER) == [second.id, first.id]
     failed = await outbox.of_job(first.id)
     assert (failed.tries, failed.tried_at, failed.reason) == (1, NOW, "503")
     await scene.begin(first)  # there is something new to show
-    assert await due(scene, NOW) == [first.id, second.id]
+    assert await due(scene, NOW) == [first.id]
     assert (await outbox.of_job(first.id)).tries == 0
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.HELD])
+async def test_the_first_message_is_left_to_the_answer_for_a_while(scene, state):
+    job = await scene.job(state=state)
+    if state is JobState.HELD:
+        (job,) = await scene.store.jobs.claim(job.id, member_id=ALICE, now=NOW)
+    assert await due(scene, NOW) == []
+    await scene.begin(job)  # however fast it is drawn
+    assert await due(scene, NOW) == []
+    assert await due(scene, NOW + ANSWERED_WITHIN) == [job.id]
+    await scene.store.outbox.sending(job.id, NOW)
+    await scene.store.outbox.want(job.id, NOW)
+    assert await due(scene, NOW) == [job.id]
+
+
+async def test_no_channel_takes_more_than_its_share_and_none_waits_behind_what_is_left_out(scene):
+    here = [(await scene.job()).id for _ in range(5)]
+    there = await scene.job(place=Place(guild_id=GUILD, channel_id=CHANNEL + 1))
+    outbox = scene.store.outbox
+    first = [message.job_id for message in await outbox.due(LATER, 4, share=2)]
+    assert first == [*here[:2], there.id]
+    rest = await outbox.due(LATER, 4, share=2, but=here[:2])
+    assert [message.job_id for message in rest] == [*here[2:4], there.id]
+
+
+async def test_a_line_about_a_job_does_not_make_it_posted(scene):
+    job, _ = await scene.rendered()
+    number = await scene.store.outbox.notify(ALICE, {"job_id": job.id}, NOW)
+    await scene.store.outbox.shown(number, 1, NOW)
+    assert (await scene.store.jobs.get(job.id)).state is JobState.RENDERED
+
+
+async def test_a_person_is_told_the_same_thing_once(scene):
+    first, second = await scene.job(), await scene.job()
+    notify = scene.store.outbox.notify
+    number = await notify(ALICE, {"job_id": first.id}, NOW)
+    assert await notify(ALICE, {"job_id": first.id}, LATER) == number
+    assert await notify(BOB, {"job_id": first.id}, NOW) != number
+    assert await notify(ALICE, {"job_id": second.id}, NOW) != number
 
 
 async def test_what_was_undeliverable_is_tried_at_the_next_change_and_what_is_gone_is_not(scene):
