@@ -69,7 +69,7 @@ async def open_app(settings: Settings, *, outside: Outside = just_wait) -> Async
         client.messages = delivery
         client.uploads = Uploads(settings.max_upload_bytes, settings.upload_hosts)
         gate = Gate(store, taking_uploads(settings, known))
-        dispatcher = Dispatcher(store, supervisor, known, delivery, outside)
+        dispatcher = Dispatcher(store, supervisor, known, delivery, gate, outside)
         client.studio = Studio(
             store,
             gate,

@@ -88,6 +88,15 @@ def _word(word: str) -> str:
     return word if len(word) <= SHOWN_WORD else word[: SHOWN_WORD - 1] + "…"
 
 
+def trouble(code: str) -> str:
+    """Say why nothing is drawn just now, and that nobody need do anything about it."""
+    why = {
+        "worker": "the drawing worker does not start",
+        "storage": "pictures cannot be saved",
+    }.get(code, "something is out of order")
+    return f"Drawing is paused, because {why}. I keep trying; nothing in line is lost."
+
+
 def duration(seconds: float) -> str:
     """Return a span of time as people say it."""
     if seconds < 1.5:

@@ -44,6 +44,7 @@ SET_PLACE = """
 LOST_MESSAGE = """
   SELECT reason FROM messages WHERE job_id = ? AND kind = 'job' AND state = 'gone'
 """
+SET_NOTES = "UPDATE jobs SET notes = ? WHERE id = ?"
 BY_MESSAGE = f"""
   SELECT {JOB_COLUMNS} FROM messages AS shown JOIN jobs ON jobs.id = shown.job_id {JOB_PLACE}
   WHERE shown.message_id = ? AND shown.channel_id = ? AND shown.kind = 'job'
@@ -55,7 +56,8 @@ IN_STATES = f"""
 """
 IN_LINE = f"""
   SELECT {JOB_COLUMNS} FROM jobs {JOB_PLACE}
-  WHERE jobs.state = 'queued' AND place.id IS NOT NULL ORDER BY jobs.id
+  WHERE jobs.state = 'queued' AND place.id IS NOT NULL AND jobs.id > ?
+  ORDER BY jobs.id LIMIT ?
 """
 OF_MEMBER = f"""
   SELECT {JOB_COLUMNS} FROM jobs {JOB_PLACE}
@@ -296,6 +298,21 @@ class Jobs:
                 await steps.move(connection, job_id, rendered, posted, now=now, reason=told)
             return await steps.get(connection, job_id), tuple(recorded)
 
+    async def add_notes(self, job_id: int, notes: Sequence[str], *, now: dt.datetime) -> Job:
+        """Add sentences to those that a job has, and want them shown.
+
+        Raises:
+            NotFound: No job has this number.
+        """
+        async with self._database.transaction() as connection:
+            job = await steps.get(connection, job_id)
+            new = dict.fromkeys([*job.notes, *notes])
+            if len(new) > len(job.notes):
+                values = (json.dumps(list(new)), job_id)
+                await connection.execute_fetchall(SET_NOTES, values)
+                await steps.want_shown(connection, job_id, now)
+            return await steps.get(connection, job_id)
+
     async def set_place(self, job_id: int, place: Place) -> None:
         """Record where the job's message stands.
 
@@ -320,9 +337,14 @@ class Jobs:
         rows = await self._database.all(IN_STATES, (json.dumps(sorted(states)),))
         return [job_of(row) for row in rows]
 
-    async def in_line(self) -> list[Job]:
-        """Return the queued jobs that the bot is to draw, oldest first: none of a terminal."""
-        return [job_of(row) for row in await self._database.all(IN_LINE)]
+    async def in_line(self, *, after_id: int = 0, limit: int = -1) -> list[Job]:
+        """Return the queued jobs that the bot is to draw, oldest first: none of a terminal.
+
+        Args:
+            after_id: Only jobs newer than this one.
+            limit: The most jobs to return; -1 is all.
+        """
+        return [job_of(row) for row in await self._database.all(IN_LINE, (after_id, limit))]
 
     async def of_member(self, member_id: int) -> list[Job]:
         """Return all of a member's jobs, oldest first."""

@@ -71,6 +71,7 @@ OUTCOME_OF_LEAVING = {
     JobState.RENDERED: Outcome.RENDERED,
     JobState.FAILED: Outcome.FAILED,
     JobState.CANCELLED: Outcome.CANCELLED,
+    JobState.REFUSED: Outcome.CANCELLED,
     JobState.QUEUED: Outcome.STOPPED,
 }
 

@@ -15,7 +15,7 @@ from bot.chat.presses import Action, Press
 from bot.chat.views import result as views
 from bot.chat.views.press import PressButton
 from bot.chat.views.record import action_lines
-from bot.messages import ASKED, mention, plain
+from bot.messages import ASKED, mention, plain, trouble
 from generation.work.jobs import Image, Job, JobState
 from generation.work.tickets import Wait
 from storage.consent import Scope
@@ -139,6 +139,8 @@ class Drafts:
             return Draft(_line(text, job.id))
         if "stuck" in about:
             return await self._of_stuck(int(about["stuck"]))
+        if "paused" in about:
+            return Draft(_line(f"⚠️ {trouble(about['paused'])} My log says more.", None))
         entries = [await self._store.moderation.get(int(each)) for each in about["action_ids"]]
         text = "\n".join(action_lines(entries, MAX_REASON))
         job_id = about.get("job_id")

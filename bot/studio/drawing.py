@@ -1,4 +1,4 @@
-"""From queued jobs to recorded pictures: the part of the way that the terminal shares.
+"""The steps from a queued job to recorded pictures, which bot and terminal share.
 
 Order matters: a picture is written and synced before the row that names it commits, so a record
 never points at nothing.
@@ -16,6 +16,7 @@ from generation.work.errors import GenerationError, WorkerCrashed
 from generation.work.jobs import Image, Job, JobState
 from generation.work.orders import Order
 from generation.work.prices import learned_s, price_key
+from generation.work.remarks import Remark
 from generation.work.results import (
     ImagesDone,
     OrderCancelled,
@@ -24,7 +25,7 @@ from generation.work.results import (
     Remarked,
     StepDone,
 )
-from storage.errors import StorageError, TransitionRefused
+from storage.errors import NotFound, StorageError, TransitionRefused
 from storage.jobs import NewImage
 from storage.steps import Outcome
 from storage.store import Store
@@ -32,12 +33,12 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 2
-BOT = "bot"  # there is one on a record at a time, so it may take up what it left running
-LEASE = dt.timedelta(hours=1)
+LEASE = dt.timedelta(seconds=60)
 CRASHED = "The drawing worker stopped twice on this job, so I set it aside."
 NOT_SAVED = "The pictures could not be saved. The operator can see why in the log."
 NO_WORKER = "The model could not be loaded. The operator can see why with `atelier doctor`."
 NO_INIT_IMAGE = "The picture it starts from was removed."
+BAD_INIT_IMAGE = "The picture it starts from cannot be read. The operator can see why in the log."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,116 +61,60 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-async def draw(
-    store: Store, supervisor: Supervisor, jobs: Sequence[Job], worker: str = BOT
-) -> AsyncIterator[StepDone | Rendered | Ended]:
-    """Draw one compatible batch of queued jobs.
-
-    Args:
-        store: Where jobs and pictures are recorded.
-        supervisor: The worker that draws.
-        jobs: Queued jobs with one batch key.
-        worker: Under whose lease.
-
-    Yields:
-        Progress, then exactly one `Rendered` or `Ended` for each job that was still queued.
-    """
-    orders: dict[int, Order] = {}
-    running: dict[int, Job] = {}
-    for job in jobs:
-        match await _take(store, job, worker):
-            case Order() as order:
-                orders[job.id] = order
-                running[job.id] = await store.jobs.get(job.id)
-            case Job() as failed:
-                yield Ended(failed)
-    if not orders:
-        return
-    drawn: dict[int, ImagesDone] = {}
-    try:
-        async for event in supervisor.render(list(orders.values())):
-            if isinstance(event, StepDone):
-                yield event
-            elif isinstance(event, ImagesDone):
-                drawn[event.job_id] = event  # recorded with what is said of its words
-            else:
-                job = running.pop(event.job_id)
-                max_images = supervisor.max_images_by_model.get(job.request.model, 1)
-                yield await _close(store, job, drawn.get(job.id), event, max_images)
-    except GenerationError as error:
-        for job in running.values():
-            yield Ended(await _abandon(store, job, error))
+# Steps
 
 
-async def _abandon(store: Store, job: Job, error: GenerationError) -> Job:
-    """End, or line up again, a running job whose worker died or could not start."""
-    if isinstance(error, WorkerCrashed):
-        log.warning("worker_crashed", extra={"job_id": job.id, "cause": str(error)})
-        return await interrupted(store, job)
-    log.error("worker_unusable", extra={"job_id": job.id, "cause": str(error)})
-    return await store.jobs.move(
-        job.id, expected=JobState.RUNNING, to=JobState.FAILED, now=now(), reason=NO_WORKER
-    )
-
-
-async def _take(store: Store, job: Job, worker: str) -> Order | Job | None:
+async def take(store: Store, job: Job, *, worker: str, lease: dt.timedelta = LEASE) -> Order | Job:
     """Move a queued job to running.
 
     Returns:
-        Its order; the failed job if what it starts from is gone; the cancelled job if that was
-        wished while it ran before; None if it was cancelled while it waited.
+        Its order; or the job as it is now if it is not to be drawn: what it starts from is gone, it
+        was cancelled, or somebody else has it.
+
+    Raises:
+        StorageError: The record could not be read or written; the job waits as before.
     """
     try:
         blobs = await asyncio.to_thread(store.files.read_all, job.request.inputs)
-        moment = now()
+    except NotFound:
+        return await _end_waiting(store, job, JobState.CANCELLED, NO_INIT_IMAGE)
+    except StorageError:
+        log.exception("start_unreadable", extra={"job_id": job.id})
+        return await _end_waiting(store, job, JobState.FAILED, BAD_INIT_IMAGE)
+    moment = now()
+    try:
         job = await store.attempts.begin(
-            job.id, worker=worker, lease_until=moment + LEASE, now=moment
+            job.id, worker=worker, lease_until=moment + lease, now=moment
         )
     except TransitionRefused:
-        return None
-    except StorageError:
-        return await store.jobs.move(
-            job.id, expected=JobState.QUEUED, to=JobState.FAILED, now=now(), reason=NO_INIT_IMAGE
-        )
+        return await store.jobs.get(job.id)
     return Order(job.id, job.request, blobs) if job.state is JobState.RUNNING else job
 
 
-async def interrupted(store: Store, job: Job) -> Job:
-    """Start an interrupted job again, once more at most; then fail it with a message.
-
-    Args:
-        store: Where jobs are recorded.
-        job: A running job whose worker or bot died.
-    """
-    if job.attempts + 1 < MAX_ATTEMPTS:
-        return await store.attempts.end(job.id, Outcome.DIED, now=now())
-    return await store.attempts.end(
-        job.id, Outcome.DIED, to=JobState.FAILED, reason=CRASHED, now=now()
-    )
-
-
-async def _close(
-    store: Store,
-    job: Job,
-    drawn: ImagesDone | None,
-    event: Remarked | OrderFailed | OrderCancelled | OrderLost,
-    max_images: int,
-) -> Rendered | Ended:
-    if drawn is not None and isinstance(event, Remarked):
-        return await _record(store, job, drawn, event, max_images)
-    return Ended(await _end(store, job, event))
-
-
-async def _record(
-    store: Store, job: Job, done: ImagesDone, remarked: Remarked, max_images: int
-) -> Rendered | Ended:
+async def _end_waiting(store: Store, job: Job, to: JobState, reason: str) -> Job:
     try:
-        written = await store.files.write_all(
-            [image.png for image in done.images], owner=job.member_id, now=now()
+        return await store.jobs.move(
+            job.id, expected=JobState.QUEUED, to=to, now=now(), reason=reason
         )
-    except StorageError:  # a full or broken disk
-        log.exception("picture_not_saved", extra={"job_id": job.id})
-        return Ended(await store.attempts.end(job.id, Outcome.FAILED, reason=NOT_SAVED, now=now()))
+    except TransitionRefused:  # cancelled meanwhile
+        return await store.jobs.get(job.id)
+
+
+async def record(
+    store: Store, job: Job, done: ImagesDone, notes: Sequence[str] = ()
+) -> tuple[Job, tuple[Image, ...]]:
+    """Write the pictures of a running job and record them.
+
+    Returns:
+        The job, rendered, or cancelled if that was wished meanwhile, and its pictures.
+
+    Raises:
+        TransitionRefused: It is not running any more.
+        StorageError: The disk or the database refused; nothing was recorded.
+    """
+    written = await store.files.write_all(
+        [image.png for image in done.images], owner=job.member_id, now=now()
+    )
     new = [
         NewImage(
             index=image.index,
@@ -181,36 +126,114 @@ async def _record(
         )
         for image, sha256 in zip(done.images, written, strict=True)
     ]
-    job, images = await store.jobs.record_rendered(
+    return await store.jobs.record_rendered(
         job.id,
         images=new,
         fingerprint=done.fingerprint.to_json(),
         elapsed_s=done.elapsed_s,
         now=now(),
         # Drawn again, a job brings its notes along.
-        notes=tuple(dict.fromkeys([*job.notes, *remarks(job.request.model, remarked.remarks)])),
+        notes=tuple(dict.fromkeys([*job.notes, *notes])),
     )
+
+
+async def learn_price(store: Store, job: Job, elapsed_s: float, max_images: int) -> None:
+    """Remember what a picture of this kind costs; without it, estimates are only worse."""
+    key = price_key(job.request)
+    num_images = job.request.num_candidates
+    try:
+        remembered_s = (await store.costs.get()).get(key)
+        price_s = learned_s(remembered_s, elapsed_s, num_images=num_images, max_images=max_images)
+        await store.costs.save(key, price_s)
+    except StorageError:
+        log.exception("price_not_learned", extra={"job_id": job.id})
+
+
+async def end(store: Store, job_id: int, event: OrderFailed | OrderCancelled) -> Job:
+    """Record that a running job could not be drawn, or was stopped because somebody wished so.
+
+    Raises:
+        TransitionRefused: It is not running.
+        StorageError: The record could not be written.
+    """
+    if isinstance(event, OrderCancelled):
+        return await store.attempts.end(job_id, Outcome.CANCELLED, now=now())
+    log.warning("drawing_failed", extra={"job_id": job_id, "kind": event.kind})
+    return await store.attempts.end(job_id, Outcome.FAILED, reason=event.message, now=now())
+
+
+async def interrupted(store: Store, job: Job) -> Job:
+    """Start an interrupted job again, once more at most; then fail it with a message.
+
+    Args:
+        store: Where jobs are recorded.
+        job: A running job whose worker or bot died.
+
+    Raises:
+        TransitionRefused: It is not running.
+        StorageError: The record could not be written.
+    """
+    if job.attempts + 1 < MAX_ATTEMPTS:
+        return await store.attempts.end(job.id, Outcome.DIED, now=now())
+    return await store.attempts.end(
+        job.id, Outcome.DIED, to=JobState.FAILED, reason=CRASHED, now=now()
+    )
+
+
+# All of them, for whoever draws one job after the other
+
+
+async def draw(
+    store: Store, supervisor: Supervisor, job: Job, *, worker: str, lease: dt.timedelta
+) -> AsyncIterator[StepDone | Rendered | Ended]:
+    """Draw one queued job with a worker that has nothing else to do.
+
+    Args:
+        store: Where jobs and pictures are recorded.
+        supervisor: The worker that draws.
+        job: Queued.
+        worker: Under whose lease.
+        lease: How long that may take.
+
+    Yields:
+        Progress, then one `Rendered` or `Ended`.
+    """
+    taken = await take(store, job, worker=worker, lease=lease)
+    if not isinstance(taken, Order):
+        yield Ended(taken)
+        return
+    job, drawn = await store.jobs.get(job.id), None
+    try:
+        async for event in supervisor.render([taken]):
+            match event:
+                case StepDone():
+                    yield event
+                case ImagesDone():
+                    drawn = event  # recorded with what is said of its words
+                case Remarked(remarks=said) if drawn is not None:
+                    max_images = supervisor.max_images_by_model.get(job.request.model, 1)
+                    yield await _save(store, job, drawn, said, max_images)
+                case OrderFailed() | OrderCancelled():
+                    yield Ended(await end(store, job.id, event))
+                case OrderLost() | Remarked():
+                    pass
+    except WorkerCrashed as crash:
+        log.warning("worker_crashed", extra={"job_id": job.id, "cause": str(crash)})
+        yield Ended(await interrupted(store, job))
+    except GenerationError:
+        log.exception("worker_unusable", extra={"job_id": job.id})
+        yield Ended(await store.attempts.end(job.id, Outcome.FAILED, reason=NO_WORKER, now=now()))
+
+
+async def _save(
+    store: Store, job: Job, drawn: ImagesDone, said: Sequence[Remark], max_images: int
+) -> Rendered | Ended:
+    try:
+        job, images = await record(store, job, drawn, remarks(job.request.model, said))
+    except StorageError:  # a full or broken disk
+        log.exception("picture_not_saved", extra={"job_id": job.id})
+        return Ended(await store.attempts.end(job.id, Outcome.FAILED, reason=NOT_SAVED, now=now()))
     if job.state is JobState.CANCELLED:
         return Ended(job)
-    await _learn_price(store, job, done.elapsed_s, max_images)
+    await learn_price(store, job, drawn.elapsed_s, max_images)
     return Rendered(job, images)
-
-
-async def _learn_price(store: Store, job: Job, elapsed_s: float, max_images: int) -> None:
-    key = price_key(job.request)
-    remembered_s = (await store.costs.get()).get(key)
-    num_images = job.request.num_candidates
-    price_s = learned_s(remembered_s, elapsed_s, num_images=num_images, max_images=max_images)
-    await store.costs.save(key, price_s)
-
-
-async def _end(
-    store: Store, job: Job, event: Remarked | OrderFailed | OrderCancelled | OrderLost
-) -> Job:
-    state, reason = JobState.CANCELLED, job.reason
-    if isinstance(event, OrderFailed):
-        state, reason = JobState.FAILED, event.message
-        log.warning("drawing_failed", extra={"job_id": job.id, "kind": event.kind})
-    return await store.jobs.move(
-        job.id, expected=JobState.RUNNING, to=state, now=now(), reason=reason
-    )

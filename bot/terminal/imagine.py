@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import datetime as dt
 import json
 import os
 import secrets
@@ -51,6 +52,7 @@ IMAGES_HELP = (
     " where the model has a scorer."
 )
 MAX_NAME_BYTES = 60
+LEASE = dt.timedelta(hours=1)  # nobody takes over what a terminal draws
 
 
 def imagine(
@@ -235,7 +237,9 @@ async def _draw_all(
         for each in jobs:
             job = each
             while job.state is JobState.QUEUED:  # again if its worker died
-                async for event in draw(store, supervisor, [job], worker=f"terminal-{os.getpid()}"):
+                async for event in draw(
+                    store, supervisor, job, worker=f"terminal-{os.getpid()}", lease=LEASE
+                ):
                     match event:
                         case StepDone(step=step, num_inference_steps=of):
                             drawn_steps = job.request.num_inference_steps * step / of

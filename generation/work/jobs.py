@@ -48,6 +48,7 @@ TRANSITIONS = frozenset(
         (JobState.RUNNING, JobState.QUEUED),
         (JobState.RUNNING, JobState.CANCELLED),
         (JobState.RUNNING, JobState.FAILED),
+        (JobState.RUNNING, JobState.REFUSED),
         (JobState.RENDERED, JobState.POSTED),
         (JobState.RENDERED, JobState.CANCELLED),
         (JobState.RENDERED, JobState.FAILED),

@@ -61,11 +61,13 @@ class Wait:
         place: Its place in fair order, from 1; exact.
         at_least_s: Device-seconds of everything ahead if every batch is full.
         at_most_s: The same if nothing ahead shares a batch.
+        trouble: Why nothing is drawn at all just now, as one word; empty while all is well.
     """
 
     place: int
     at_least_s: float
     at_most_s: float
+    trouble: str = ""
 
 
 def microseconds(seconds: float) -> int:

@@ -75,6 +75,11 @@ async def test_words_the_model_cannot_know_are_said_once_however_often_it_is_dra
         await world.alice.click(world.message(job), label="Again")
         again = (await world.app.store.jobs.of_member(world.alice.id))[-1]
         for each in (job, await world.job_in(again.id, JobState.POSTED)):
+
+            async def said(posted: Job = each) -> bool:
+                return "knows no “centaur”" in text_of(world.message(posted))
+
+            await world.until(said, "what is said of the words, after the pictures")
             shown = text_of(world.message(each))
             assert shown.count("knows no “centaur” yet; near: horse") == 1
 

@@ -193,7 +193,7 @@ async def test_fewer_images_are_picked_from_the_servers_usual_number_and_cost_as
     assert (few.request.num_images, few.request.num_candidates) == (1, 4)
     assert (usual.request.num_images, usual.request.num_candidates) == (4, 4)
     assert few.cost_s == usual.cost_s
-    assert (await studio.dispatcher._ticket(few)).num_images == 4
+    assert (await studio.dispatcher.line.ticket(few)).num_images == 4
     (again,) = (await studio.again(actor, few.id, world.channel.id)).jobs
     assert (again.request.num_candidates, again.notes) == (4, few.notes)
 
@@ -271,7 +271,7 @@ async def line_up(world: World, *jobs: Job) -> None:
     """Put jobs straight into the line: nothing draws them until the dispatcher is woken."""
     dispatcher = world.app.studio.dispatcher
     for job in jobs:
-        dispatcher.queue.push(await dispatcher._ticket(job))
+        dispatcher.queue.push(await dispatcher.line.ticket(job))
 
 
 async def asleep(world: World) -> None:

@@ -8,7 +8,7 @@ import discord
 
 from bot.chat.presses import Action, Press
 from bot.chat.views.press import PressButton
-from bot.messages import alt_text, mention, plain, span
+from bot.messages import alt_text, mention, plain, span, trouble
 from generation.work.jobs import Image, Job, JobState
 from generation.work.tickets import Wait
 
@@ -161,6 +161,8 @@ def _view(items: Sequence[Item], colour: discord.Colour) -> discord.ui.LayoutVie
 
 def queued_status(wait: Wait) -> str:
     """Return the line of a waiting job: its place and when its pictures are there, as told."""
+    if wait.trouble:
+        return f"Waiting · place {wait.place} · {trouble(wait.trouble)}"
     until = span(wait.at_least_s, wait.at_most_s)
     if wait.place <= 1:
         return f"Next in line · {until}"

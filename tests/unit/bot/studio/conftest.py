@@ -1,7 +1,10 @@
 """The studio without Discord: a real record, the real line and the real worker's supervisor."""
 
+import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,16 @@ ALICE = Actor(member_id=11, guild_id=GUILD, channel_id=CHANNEL)
 BOB = Actor(member_id=12, guild_id=GUILD, channel_id=CHANNEL)
 MODERATOR = Actor(member_id=MOD, guild_id=GUILD, channel_id=CHANNEL, is_moderator=True)
 CLOSED = "closed"  # a checkpoint like the pattern that takes no uploads
+SLOW = "slow"  # one that takes a while a step
+BROKEN = "broken"  # one whose files are not there
+STEP_S = 0.15
+WAIT_S = 30.0
+CHECKPOINTS = {
+    "pattern": PATTERN,
+    CLOSED: dataclasses.replace(PATTERN, name=CLOSED),
+    SLOW: dataclasses.replace(PATTERN, name=SLOW, source=f"pattern:{STEP_S}"),
+    BROKEN: dataclasses.replace(PATTERN, name=BROKEN, family="slots", source="/nowhere"),
+}
 
 
 @dataclasses.dataclass
@@ -42,12 +55,6 @@ class Seen:
 
     async def show_place(self, job: Job, wait: Wait) -> None:
         self.places[job.id] = wait
-
-    async def post(self, job: Job) -> Job:
-        return job
-
-    async def show_ended(self, job: Job) -> None:
-        pass
 
 
 @dataclasses.dataclass
@@ -85,23 +92,65 @@ class House:
     async def state_of(self, job: Job) -> JobState:
         return (await self.store.jobs.get(job.id)).state
 
+    async def line_up(self, *asked: tuple[Actor, str]) -> list[Job]:
+        """Ask for jobs and put them in line."""
+        jobs = [await self.ask(actor, text) for actor, text in asked]
+        await self.studio.line_up(jobs)
+        return jobs
 
-@pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    store = await Store.open(tmp_path / "data")
-    known = {"pattern": PATTERN, CLOSED: dataclasses.replace(PATTERN, name=CLOSED)}
-    supervisor = Supervisor(checkpoints=known, device="cpu", threads=1)
-    gate, seen = Gate(store, {"pattern"}), Seen()
-    dispatcher = Dispatcher(store, supervisor, known, seen, just_wait)
+    async def until(self, job: Job, *states: JobState) -> Job:
+        """Wait until a job is in one of the states."""
+        deadline_s = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline_s:
+            fresh = await self.store.jobs.get(job.id)
+            if fresh.state in states:
+                return fresh
+            await asyncio.sleep(0.01)
+        raise AssertionError(f"job {job.id} is {fresh.state}, never {states}")
+
+    async def until_step(self, job: Job) -> None:
+        """Wait until a job has taken a step."""
+        deadline_s = time.monotonic() + WAIT_S
+        while all(event.job_id != job.id for event in self.seen.steps):
+            assert time.monotonic() < deadline_s, f"job {job.id} took no step"
+            await asyncio.sleep(0.01)
+
+    @contextlib.asynccontextmanager
+    async def drawing(self) -> AsyncIterator[None]:
+        """Run the dispatcher, and stop it as an orderly stop of the bot does."""
+        running = asyncio.create_task(self.dispatcher.run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            await self.dispatcher.close()
+
+
+@contextlib.asynccontextmanager
+async def open_house(folder: Path, *, device: str = "cpu") -> AsyncIterator[House]:
+    """Open a studio on a record; another one may follow it there."""
+    store = await Store.open(folder)
+    supervisor = Supervisor(checkpoints=CHECKPOINTS, device=device, threads=1)
+    gate, seen = Gate(store, set(CHECKPOINTS) - {CLOSED}), Seen()
+    dispatcher = Dispatcher(store, supervisor, CHECKPOINTS, seen, gate, just_wait)
     studio = Studio(
         store,
         gate,
         dispatcher,
-        checkpoints=known,
+        checkpoints=CHECKPOINTS,
         default_model="pattern",
         jobs_waiting_per_server=50,
     )
-    yield House(store, supervisor, gate, dispatcher, studio, seen)
-    await dispatcher.close()
-    await supervisor.stop()
-    await store.close()
+    try:
+        yield House(store, supervisor, gate, dispatcher, studio, seen)
+    finally:
+        await dispatcher.close()
+        await supervisor.stop()
+        await store.close()
+
+
+@pytest.fixture
+async def house(tmp_path: Path) -> AsyncIterator[House]:
+    async with open_house(tmp_path / "data") as house:
+        yield house
