@@ -29,6 +29,7 @@ from generation.work.results import ImagesDone, StepDone, WorkerEvent
 
 log = logging.getLogger("generation.engine.worker")
 
+NICENESS = 5  # whoever waits for an answer goes before whoever waits for a picture
 PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 READ_BYTES = 2**16
 SIGN_OF_LIFE_S = 1.0
@@ -236,6 +237,7 @@ def main() -> int:
     """Serve on this process's stdin and stdout."""
     die_with(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(NICENESS)
     stdout = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not land between our frames
     handler = logging.StreamHandler(sys.stderr)

@@ -110,6 +110,13 @@ async def test_a_worker_killed_while_drawing_is_replaced_by_the_next_render():
         assert isinstance(finished(await render(supervisor, Order(1, REQUEST)))[1], ImagesDone)
 
 
+async def test_a_worker_gives_way_to_whoever_answers_people():
+    async with supervised() as supervisor:
+        await supervisor.start()
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, supervisor.pid) > ours
+
+
 async def test_a_worker_killed_while_idle_costs_no_job():
     async with supervised() as supervisor:
         await supervisor.start()
