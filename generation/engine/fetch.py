@@ -35,7 +35,7 @@ def fetch(checkpoint: Checkpoint, told: Told = lambda done, total: None) -> Path
         told: Called now and then from another thread while something is downloaded.
 
     Raises:
-        CheckpointCorrupt: It is not pinned.
+        CheckpointCorrupt: It is not pinned, or of a class that nothing here draws with.
         FetchFailed: The hub does not give it, or cannot be reached.
     """
     files.check(checkpoint)
@@ -52,6 +52,8 @@ def fetch(checkpoint: Checkpoint, told: Told = lambda done, total: None) -> Path
     try:
         listed = HfApi().list_repo_tree(source, revision=revision, recursive=True)
         chosen = wanted({each.path: each.size for each in listed if isinstance(each, RepoFile)})
+        index = snapshot_download(source, revision=revision, allow_patterns=[PIPELINE_INDEX])
+        files.family_in(Path(index))  # before gigabytes of what nothing here draws with
         cache = Path(files.cache_folder(), repo_folder_name(repo_id=source, repo_type="model"))
         with _told(cache / "blobs", sum(chosen.values()), told):
             return Path(snapshot_download(source, revision=revision, allow_patterns=sorted(chosen)))

@@ -206,6 +206,15 @@ async def test_an_interrupted_download_goes_on_where_it_was(tmp_path):
         assert weights.read_bytes() == FILES["unet/diffusion_pytorch_model.fp16.safetensors"]
 
 
+async def test_a_class_that_nothing_draws_with_is_refused_before_its_weights_are_fetched(tmp_path):
+    async with hub() as found:
+        found.files["model_index.json"] = b'{"_class_name": "AuraFlowPipeline"}'
+        status, _, problems = await run(found, tmp_path, "-c", FETCH)
+        assert status == 1
+        assert "AuraFlowPipeline; what can be drawn with is" in problems
+        assert {name for name, _ in found.sent} == {"model_index.json"}
+
+
 async def test_a_model_that_the_hub_does_not_have_is_one_sentence(tmp_path):
     async with hub() as found:
         broken = FETCH.replace(REVISION, "b" * 40)

@@ -75,7 +75,7 @@ def open_pipeline(checkpoint: Checkpoint, choice: DeviceChoice) -> DiffusionPipe
         raise CheckpointCorrupt(f"{checkpoint.name} cannot be loaded: {error}") from error
     pipeline.set_progress_bar_config(disable=True)
     pipeline.to(choice.device)
-    _lay_out(pipeline, choice)
+    lay_out(pipeline, choice)
     for component in pipeline.components.values():
         if isinstance(component, torch.nn.Module):
             component.eval().requires_grad_(requires_grad=False)
@@ -96,7 +96,7 @@ def _folder(checkpoint: Checkpoint) -> Path:
     return folder
 
 
-def _lay_out(pipeline: DiffusionPipeline, choice: DeviceChoice) -> None:
+def lay_out(pipeline: DiffusionPipeline, choice: DeviceChoice) -> None:
     """Put weights where convolutions want them, and the decoder in numbers that do not overflow."""
     vae, layout = pipeline.vae, memory_format_of(choice)
     if choice.dtype == "float16":

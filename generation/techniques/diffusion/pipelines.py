@@ -163,16 +163,27 @@ class WholePipeline:
     @torch.inference_mode()
     def preview(self, slot: ParkedSlot) -> Image.Image | None:
         """Return the picture so far; None where latents are packed in a family's own way."""
-        pipeline, latents, request = self._pipeline, slot.latents, slot.order.request
+        if slot.latents is None:
+            return None
+        latents = unpacked(self._pipeline, slot.latents, slot.order.request)
         if latents is None:
             return None
-        if latents.ndim == PACKED:
-            if not hasattr(pipeline, "_unpack_latents"):
-                return None
-            size = request.height, request.width, pipeline.vae_scale_factor
-            latents = pipeline._unpack_latents(latents, *size)
-        small = pictures.shrunk(pictures.unscaled(pipeline.vae, latents))
-        return pictures.decoded(pipeline, small)
+        small = pictures.shrunk(pictures.unscaled(self._pipeline.vae, latents))
+        return pictures.decoded(self._pipeline, small)
+
+
+def unpacked(pipeline: Any, latents: torch.Tensor, request: Imagine) -> torch.Tensor | None:
+    """Return latents as a picture's, from how transformers have them; None if nothing tells how."""
+    if latents.ndim != PACKED:
+        return latents
+    if not hasattr(pipeline, "_unpack_latents"):
+        return None
+    unpack = pipeline._unpack_latents
+    told = {"height": request.height, "width": request.width}
+    told |= {"vae_scale_factor": pipeline.vae_scale_factor}
+    known = inspect.signature(unpack).parameters
+    picture: torch.Tensor = unpack(latents, **{name: told[name] for name in told if name in known})
+    return picture
 
 
 PACKED = 3  # dimensions of latents as transformers take them: [1, tokens, features]

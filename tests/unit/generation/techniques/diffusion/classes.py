@@ -283,7 +283,7 @@ def lumina(folder) -> d.LuminaPipeline:
             cross_attention_dim=FEATURES,
         ).eval(),
         scheduler=d.FlowMatchEulerDiscreteScheduler(),
-        vae=small_kl(4),
+        vae=small_kl(4, shift_factor=None),
         text_encoder=t.GemmaModel(t.GemmaConfig(**language())).eval(),
         tokenizer=letters_tokenizer(),
     )

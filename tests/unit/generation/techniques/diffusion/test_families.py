@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from generation.techniques.diffusion.families import FAMILIES, family_of
-from generation.techniques.diffusion.pipelines import WholePipeline
+from generation.techniques import pictures
+from generation.techniques.diffusion.families import FAMILIES, OLD_CALLBACK, STEP_END, family_of
+from generation.techniques.diffusion.pipelines import WholePipeline, unpacked
+from generation.techniques.diffusion.shared import Decoding, Shared
 from generation.work.checkpoints import ABILITIES
 from generation.work.errors import InvalidRequest
 from generation.work.inputs import Input, Role
@@ -196,6 +198,43 @@ def test_a_size_that_a_class_would_round_is_refused(technique):
     odd = changed(width=32 + technique._family.size_multiple // 2)
     with pytest.raises(InvalidRequest, match="a multiple of"):
         technique.begin(Order(1, odd))
+
+
+def test_a_preview_shows_latents_as_the_class_itself_would_decode_them(technique):
+    """After the last step, where a preview would be the picture."""
+    pipeline, told = technique._pipeline, {}
+
+    def tell(kind, step, timestep, tensors):
+        told.update(tensors)
+        return {}
+
+    if technique._family.callback == STEP_END:
+        told_by = {STEP_END: tell}
+    else:
+        told_by = {OLD_CALLBACK: lambda step, timestep, latents: told.update(latents=latents)}
+    (slot,) = technique.begin(Order(1, REQUEST))
+    arguments = slot._draw.args[2]
+    with pytest.raises(Decoding) as decoding:
+        Shared().copy_of(pipeline)(**arguments, **told_by)
+    latents = unpacked(pipeline, told["latents"], REQUEST)
+    if latents is None:
+        assert name_of(technique) in {"Flux2Pipeline", "Flux2KleinPipeline"}
+        return
+    expected = decoding.value.latents
+    if name_of(technique) == "SanaSprintPipeline":
+        expected = expected / 2  # less contrast; it has two steps
+    assert torch.allclose(
+        pictures.unscaled(pipeline.vae, latents).to(expected), expected, atol=1e-5
+    )
+
+
+def test_a_preview_is_decoded_from_no_more_than_is_shown():
+    large = torch.arange(4.0 * 96 * 128).view(1, 4, 96, 128)
+    assert pictures.shrunk(large).shape == (1, 4, 24, 32)
+    assert torch.allclose(pictures.shrunk(large).mean(), large.mean())
+    assert pictures.shrunk(large[:, :, None]).shape == (1, 4, 1, 24, 32)
+    small = torch.ones(1, 4, 16, 32)
+    assert pictures.shrunk(small) is small
 
 
 def test_a_distilled_network_has_nothing_to_guide(tmp_path):

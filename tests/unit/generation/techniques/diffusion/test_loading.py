@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils import deterministic
 
 from generation.engine.engine import Engine
 from generation.techniques.device import DeviceChoice
@@ -129,6 +130,27 @@ def test_a_class_that_nobody_looked_at_is_refused_in_words(copied):
     index.write_text(json.dumps(changed))
     with pytest.raises(CheckpointCorrupt, match=r"StableDiffusionPAGPipeline.*FluxPipeline"):
         load(dataclasses.replace(copied, family="pipeline"))
+
+
+@pytest.fixture
+def as_it_was():
+    yield
+    torch.use_deterministic_algorithms(mode=False)
+    deterministic.fill_uninitialized_memory = True
+
+
+@pytest.mark.usefixtures("as_it_was")
+def test_on_a_gpu_convolutions_lie_as_they_are_fastest_and_nothing_is_filled_for_nobody(saved):
+    on_gpu = dataclasses.replace(CHOICE, device="cuda")
+    loading.make_deterministic(on_gpu)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not deterministic.fill_uninitialized_memory
+    pipeline = loading.open_pipeline(saved("sdxl"), CHOICE)
+    before = {name: value.clone() for name, value in pipeline.unet.state_dict().items()}
+    loading.lay_out(pipeline, on_gpu)
+    weight = pipeline.unet.conv_in.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(before[name], v) for name, v in pipeline.unet.state_dict().items())
 
 
 def test_a_changed_weight_file_is_refused(copied):
