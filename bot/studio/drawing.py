@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from bot.messages import remarks
 from generation.engine.supervisor import Supervisor
-from generation.work.errors import GenerationError, WorkerCrashed
+from generation.work.errors import GenerationError, InvalidRequest, WorkerCrashed
 from generation.work.jobs import Image, Job, JobState
 from generation.work.orders import Order
 from generation.work.prices import learned_s, price_key
@@ -68,12 +68,16 @@ async def take(store: Store, job: Job, *, worker: str, lease: dt.timedelta = LEA
     """Move a queued job to running.
 
     Returns:
-        Its order; or the job as it is now if it is not to be drawn: what it starts from is gone, it
-        was cancelled, or somebody else has it.
+        Its order; or the job as it is now if it is not to be drawn: nobody can, what it starts from
+        is gone, it was cancelled, or somebody else has it.
 
     Raises:
         StorageError: The record could not be read or written; the job waits as before.
     """
+    try:
+        job.request.check()  # of another version of this program, perhaps
+    except InvalidRequest as wrong:
+        return await _end_waiting(store, job, JobState.FAILED, f"{wrong}.")
     try:
         blobs = await asyncio.to_thread(store.files.read_all, job.request.inputs)
     except NotFound:

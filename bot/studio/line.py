@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
+import math
 from collections.abc import Collection, Iterable, Mapping
 
 from generation.engine.supervisor import Supervisor
 from generation.work.jobs import Job
-from generation.work.prices import padded
+from generation.work.prices import FIRST_PRICE_S, padded
 from generation.work.queue import FairQueue
+from generation.work.requests.imagine import MAX_IMAGES
 from generation.work.tickets import Ticket, Wait
 from storage.settings import GuildSettings
 from storage.store import Store
@@ -84,7 +86,9 @@ class Line:
         )
 
     def _ticket(self, job: Job, guild: GuildSettings) -> Ticket:
-        num_images = job.request.num_candidates
+        # Whatever a record of another version says: what cannot be drawn fails when its turn comes.
+        num_images = min(max(job.request.num_candidates, 1), MAX_IMAGES)
+        cost_s = job.cost_s if math.isfinite(job.cost_s) and job.cost_s > 0 else FIRST_PRICE_S
         places = padded(num_images, self.max_images.get(job.request.model, 1))
         # A job that may have killed a worker is drawn alone, so it takes nobody with it.
         alike = ("alone", job.id) if job.attempts else job.request.alike()
@@ -92,8 +96,8 @@ class Line:
             job_id=job.id,
             member_id=job.member_id,
             guild_id=job.place.guild_id,
-            cost_s=job.cost_s,
-            shared_s=job.cost_s * num_images / places,
+            cost_s=cost_s,
+            shared_s=cost_s * num_images / places,
             alike=alike,
             model=job.request.model,
             num_images=num_images,

@@ -3,11 +3,12 @@
 import asyncio
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from bot.exits import ExitCode, Stop
 from bot.grammar.prompts import parse, resolve
-from bot.models import checkpoints
+from bot.models import checkpoints, taking_uploads
 from bot.settings import Settings
 from bot.terminal.checks import Check, Verdict
 from bot.terminal.session import open_worker
@@ -27,7 +28,19 @@ def look_at_checkpoints(settings: Settings) -> list[Check]:
     except GenerationError as error:
         remedy = "install again, or correct [[models]] and default_model"
         return [Check("checkpoints", Verdict.FAILED, str(error), remedy)]
-    return [_look_at(checkpoint, settings.default_model) for checkpoint in known.values()]
+    looks = [_look_at(checkpoint, settings.default_model) for checkpoint in known.values()]
+    return [*looks, _uploads(settings, known)]
+
+
+def _uploads(settings: Settings, known: Mapping[str, Checkpoint]) -> Check:
+    """Say which checkpoints people may start with a picture of their own."""
+    taking = taking_uploads(settings, known)
+    closed = [name for name in known if name not in taking]
+    found = f"{', '.join(name for name in known if name in taking)} may start from them"
+    if not closed:
+        return Check("uploads", Verdict.OK, found)
+    remedy = "uploads = true in a [[models]] table allows it; nothing looks at what is on them yet"
+    return Check("uploads", Verdict.OK, f"{found}; {', '.join(closed)} may not", remedy)
 
 
 def require(checkpoint: Checkpoint) -> None:

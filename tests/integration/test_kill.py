@@ -251,6 +251,19 @@ async def test_a_job_that_the_bot_died_with_twice_fails_with_a_sentence(life: Li
     life.assert_nothing_lost()
 
 
+async def test_orderly_restarts_cost_a_job_nothing(life: Life) -> None:
+    job_id = await life.imagine("stopped again and again" + LONG)
+    for _ in range(3):
+        await life.in_state(job_id, "running")
+        assert await life.stop() == 0
+        assert life.job(job_id)["state"] == "queued"
+        await life.start()
+    await life.in_state(job_id, "posted")
+    ends = [row["outcome"] for row in life.rows("SELECT outcome FROM attempts ORDER BY number")]
+    assert set(ends[:-1]) == {"stopped"}
+    life.assert_nothing_lost()
+
+
 async def test_a_question_is_answered_in_the_bots_next_life(life: Life) -> None:
     asked = await life.discord.slash(11, "imagine", prompt="waits for an answer about consent")
     question = await life.answer(asked)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_core import PydanticUndefined
 
 from bot.logs import BLACKED_OUT, set_up_logs
-from bot.models import _described, checkpoints
+from bot.models import _described, checkpoints, taking_uploads
 from bot.settings import (
     ModelSettings,
     Settings,
@@ -25,6 +25,7 @@ from bot.settings import (
     default_data_dir,
     load_settings,
 )
+from bot.terminal.checkpoint_checks import _uploads
 from generation.work.checkpoints import EMBEDDED, PATTERN
 from generation.work.errors import UnknownCheckpoint
 
@@ -256,6 +257,19 @@ def test_models_of_the_settings_stand_beside_the_built_in_ones() -> None:
     assert (known["big"].source, known["big"].revision) == ("a/b", REVISION)
     assert (known["big"].family, known["big"].width) == ("pipeline", 512)
     assert ("atelier-emoji" in known) == EMBEDDED.is_dir()
+
+
+def test_only_our_own_checkpoints_take_uploads_unless_a_table_says_so() -> None:
+    tables = [
+        {"name": "closed", "hub_id": "a/b", "revision": REVISION},
+        {"name": "open", "hub_id": "a/b", "revision": REVISION, "uploads": True},
+    ]
+    settings = Settings(models=tables)  # type: ignore[arg-type]
+    known = checkpoints(settings)
+    assert set(known) - taking_uploads(settings, known) == {"closed"}
+    said = _uploads(settings, known)
+    assert "closed may not" in said.found
+    assert "uploads = true" in said.remedy
 
 
 def test_an_unknown_default_model_is_refused() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import datetime as dt
+import json
 import os
 import signal
 import sqlite3
@@ -355,6 +356,27 @@ async def test_a_queued_job_that_stands_in_no_line_is_found_and_drawn(
     job = await house.ask(ALICE)  # whoever asked was cut off before it was lined up
     async with house.drawing():
         await house.until(job, *DRAWN)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"version": 99, "verb": "dance", "num_images": 0},
+        {"version": 2, "verb": "imagine", "num_images": 1000, "prompts": [], "model": "pattern"},
+    ],
+)
+async def test_a_job_that_this_version_cannot_read_fails_alone(
+    house: House, written: dict[str, Any]
+) -> None:
+    await house.agree(ALICE, BOB)
+    odd, good = await house.ask(ALICE), await house.ask(BOB)
+    await house.store.database._writer.execute_fetchall(
+        "UPDATE jobs SET request = ?, cost_s = 0 WHERE id = ?", (json.dumps(written), odd.id)
+    )
+    await house.dispatcher.recover()
+    async with house.drawing():
+        assert (await house.until(odd, JobState.FAILED)).reason
+        await house.until(good, *DRAWN)
 
 
 async def test_recovery_lets_others_have_their_turn(house: House) -> None:
