@@ -50,14 +50,15 @@ BY_MESSAGE = f"""
   WHERE shown.message_id = ? AND shown.channel_id = ? AND shown.kind = 'job'
   ORDER BY jobs.id DESC LIMIT 1
 """
-IN_STATES = f"""
-  SELECT {JOB_COLUMNS} FROM jobs {JOB_PLACE}
-  WHERE jobs.state IN (SELECT value FROM json_each(?)) ORDER BY jobs.id
-"""
 IN_LINE = f"""
   SELECT {JOB_COLUMNS} FROM jobs {JOB_PLACE}
   WHERE jobs.state = 'queued' AND place.id IS NOT NULL AND jobs.id > ?
   ORDER BY jobs.id LIMIT ?
+"""
+OPEN_OF_TERMINALS = f"""
+  SELECT {JOB_COLUMNS} FROM jobs {JOB_PLACE}
+  WHERE jobs.state IN ('held', 'queued', 'running', 'rendered') AND place.id IS NULL
+  ORDER BY jobs.id
 """
 OF_MEMBER = f"""
   SELECT {JOB_COLUMNS} FROM jobs {JOB_PLACE}
@@ -332,11 +333,6 @@ class Jobs:
         row = await self._database.one(BY_MESSAGE, (message_id, channel_id))
         return None if row is None else job_of(row)
 
-    async def in_states(self, states: Collection[JobState]) -> list[Job]:
-        """Return the jobs in any of these states, oldest first."""
-        rows = await self._database.all(IN_STATES, (json.dumps(sorted(states)),))
-        return [job_of(row) for row in rows]
-
     async def in_line(self, *, after_id: int = 0, limit: int = -1) -> list[Job]:
         """Return the queued jobs that the bot is to draw, oldest first: none of a terminal.
 
@@ -345,6 +341,10 @@ class Jobs:
             limit: The most jobs to return; -1 is all.
         """
         return [job_of(row) for row in await self._database.all(IN_LINE, (after_id, limit))]
+
+    async def open_of_terminals(self) -> list[Job]:
+        """Return the jobs of terminals that have not ended, oldest first."""
+        return [job_of(row) for row in await self._database.all(OPEN_OF_TERMINALS)]
 
     async def of_member(self, member_id: int) -> list[Job]:
         """Return all of a member's jobs, oldest first."""

@@ -12,19 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bot.studio.drawing import now
-from generation.work.jobs import Job, JobState, Place
+from generation.work.jobs import JobState, Place
 from storage.store import Store
 
 LOCK = "terminal.lock"
 NOBODY = 0  # the member id of whoever sits at the terminal
 TERMINAL = Place(guild_id=None, channel_id=0)
 STOPPED = "stopped at the terminal"
-OPEN_STATES = frozenset(state for state in JobState if not state.is_final)
-
-
-def is_of_terminal(job: Job) -> bool:
-    """Whether a job was asked for at the terminal, so that no bot may take it up."""
-    return job.member_id == NOBODY and job.place.channel_id == TERMINAL.channel_id
 
 
 @contextlib.contextmanager
@@ -46,8 +40,7 @@ async def clear_abandoned(store: Store) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        left = await store.jobs.in_states(OPEN_STATES)
-        await cancel(store, [job.id for job in left if is_of_terminal(job)])
+        await cancel(store, [job.id for job in await store.jobs.open_of_terminals()])
 
 
 async def cancel(store: Store, job_ids: list[int]) -> None:

@@ -213,14 +213,26 @@ async def test_a_message_leads_to_its_newest_job(scene):
     assert await scene.store.jobs.by_message(CHANNEL, 502) is None
 
 
-async def test_jobs_in_states_come_oldest_first_whatever_their_state(scene):
-    first = await job_in(scene, JobState.RUNNING)
-    second = await job_in(scene, JobState.QUEUED)
+async def test_what_waits_for_the_bot_comes_oldest_first_some_at_a_time(scene):
     await job_in(scene, JobState.POSTED)
-    third = await job_in(scene, JobState.RUNNING)
-    found = await scene.store.jobs.in_states({JobState.QUEUED, JobState.RUNNING})
-    assert [job.id for job in found] == [first.id, second.id, third.id]
-    assert await scene.store.jobs.in_states(()) == []
+    terminal = await scene.job(place=Place(guild_id=None, channel_id=0), guild_id=None)
+    jobs = [await job_in(scene, JobState.QUEUED) for _ in range(3)]
+    line = scene.store.jobs.in_line
+    assert [job.id for job in await line()] == [job.id for job in jobs]
+    assert [job.id for job in await line(limit=2)] == [job.id for job in jobs[:2]]
+    assert [job.id for job in await line(after_id=jobs[1].id, limit=2)] == [jobs[2].id]
+    assert [job.id for job in await scene.store.jobs.open_of_terminals()] == [terminal.id]
+
+
+async def test_notes_are_added_once_and_shown(scene):
+    job = await job_in(scene, JobState.POSTED)
+    before = await scene.store.outbox.of_job(job.id)
+    noted = await scene.store.jobs.add_notes(job.id, ["a", "b", "a"], now=LATER)
+    assert noted.notes == (*job.notes, "a", "b")
+    after = await scene.store.outbox.of_job(job.id)
+    assert after.wanted == before.wanted + 1
+    await scene.store.jobs.add_notes(job.id, ["b"], now=LATER)
+    assert (await scene.store.outbox.of_job(job.id)).wanted == after.wanted
 
 
 async def test_jobs_of_a_member_are_all_of_theirs_and_nobody_elses(scene):
