@@ -35,7 +35,10 @@ class Tree(app_commands.CommandTree[Client]):
             try:
                 interaction.client.handling.begin(interaction.id)
             except Refused as refused:
-                await explain(interaction, refused)
+                try:
+                    await explain(interaction, refused)
+                finally:
+                    interaction.client.handling.end(interaction.id)
                 return False
         return True
 

@@ -15,15 +15,15 @@ class Handling:
         self._is_quiet.set()
 
     def begin(self, interaction_id: int) -> None:
-        """Note that an interaction is being handled.
+        """Note that an interaction is being handled; to be refused is to be handled, too.
 
         Raises:
             Refused: The bot is about to end.
         """
-        if self._is_stopping:
-            raise Refused("I am being restarted. Please try again in a minute.")
         self._ids.add(interaction_id)
         self._is_quiet.clear()
+        if self._is_stopping:
+            raise Refused("I am being restarted. Please try again in a minute.")
 
     def end(self, interaction_id: int) -> None:
         """Note that an interaction has been handled, or could not be."""
