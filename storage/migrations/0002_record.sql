@@ -267,19 +267,23 @@ CREATE TABLE messages (
   CHECK (kind <> 'direct' OR recipient_id IS NOT NULL)
 ) STRICT;
 -- Jobs of the terminal (channel 0) have no message. A message under way is drawn again, and so is
--- one whose pictures were removed or taken down: earlier versions could leave them standing.
+-- one whose pictures were removed or taken down: earlier versions could leave them standing. The
+-- others that were ever sent stand as they should.
 INSERT INTO messages (
-  kind, job_id, guild_id, channel_id, message_id, wanted, state, reason, nonce, next_try_at,
+  kind, job_id, guild_id, channel_id, message_id, wanted, shown, state, reason, nonce, next_try_at,
   created_at)
 SELECT
-  'job', id, guild_id, channel_id, message_id,
-  state IN ('queued', 'running', 'rendered') OR (message_id IS NOT NULL AND EXISTS (
+  'job', id, guild_id, channel_id, message_id, is_under_way OR message_id IS NOT NULL,
+  message_id IS NOT NULL AND NOT is_under_way AND NOT EXISTS (
     SELECT 1 FROM images
-    WHERE images.job_id = old_jobs.id AND (removed_at IS NOT NULL OR taken_down_at IS NOT NULL))),
+    WHERE images.job_id = old.id AND (removed_at IS NOT NULL OR taken_down_at IS NOT NULL)),
   CASE WHEN reason LIKE 'delivered to nobody%' THEN 'undeliverable' ELSE 'open' END,
   CASE WHEN reason LIKE 'delivered to nobody%' THEN reason END,
   'atelier-' || id, created_at, created_at
-FROM old_jobs WHERE channel_id <> 0 ORDER BY id;
+FROM (
+  SELECT *, state IN ('queued', 'running', 'rendered') AS is_under_way
+  FROM old_jobs WHERE channel_id <> 0) AS old
+ORDER BY id;
 CREATE UNIQUE INDEX messages_of_job ON messages (job_id) WHERE kind = 'job';
 CREATE INDEX messages_due ON messages (next_try_at) WHERE wanted > shown AND state = 'open';
 CREATE INDEX messages_told ON messages (guild_id) WHERE kind = 'log';

@@ -1,6 +1,7 @@
 """From a record of the first version to one of today: every row, or none."""
 
 import contextlib
+import datetime as dt
 import hashlib
 import itertools
 import os
@@ -170,6 +171,12 @@ async def test_what_may_show_something_old_is_drawn_anew_and_nothing_else(store)
     assert lost.reason == "delivered to nobody: x"
     found = await store.jobs.by_message(CHANNEL, 5002)
     assert found.id == 2
+
+
+async def test_what_becomes_of_an_old_picture_is_shown_on_its_message(store):
+    now = dt.datetime.fromisoformat(LATER) + dt.timedelta(days=1)
+    await store.moderation.remove_pictures(2, guild_id=GUILD, by=BOB, reason="mine", now=now)
+    assert 2 in {message.job_id for message in await store.outbox.due(now, 100)}
 
 
 async def test_words_are_found_as_before_and_those_without_spaces_too(store):
