@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-isa check format bench browser-deps clean
+.PHONY: help install demo test test-isa kills check format bench browser-deps clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 22
@@ -21,6 +21,9 @@ test: $(INSTALLED)  ## all tests; ARGS="-k queue" narrows
 
 test-isa: $(INSTALLED)  ## the tests that draw, under each instruction set this CPU has (nightly; takes long)
 	$(BIN)/python -m tests.isa $(ARGS)
+
+kills: $(INSTALLED)  ## kill the real bot at random moments and compare everything; ARGS=500 says how often
+	$(BIN)/python -m tests.kills $(ARGS)
 
 check: $(INSTALLED)  ## formatter, linter, types, import contracts
 	$(BIN)/ruff format --check .

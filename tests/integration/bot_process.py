@@ -1,7 +1,8 @@
 """`atelier run` as a process of its own against a loopback Discord: what the kill tests kill.
 
-Usage: python bot_process.py ADDRESS STEP_DELAY_S, with settings in the environment as usual.
-Only addresses and the test pattern's speed differ from the real command.
+Usage: python bot_process.py ADDRESS STEP_DELAY_S [PATIENCE], with settings in the environment as
+usual. Only addresses, the test pattern's speed and the length of pauses before something is tried
+again differ from the real command.
 """
 
 import dataclasses
@@ -12,14 +13,17 @@ import yarl
 
 from bot import __main__ as command_line
 from bot import models
+from bot.chat import delivery
 from generation.work.checkpoints import PATTERN
 
 
-def main(address: str, step_delay_s: str) -> None:
+def main(address: str, step_delay_s: str, patience: str = "1") -> None:
     discord.http.Route.BASE = f"http://{address}/api"
     discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(f"ws://{address}/gateway")
     slowed = dataclasses.replace(PATTERN, source=f"pattern:{step_delay_s}")
     vars(models)["PATTERN"] = slowed
+    pauses_s = [each * float(patience) for each in delivery.RETRY_AFTER_S]
+    vars(delivery)["RETRY_AFTER_S"] = tuple(pauses_s)
     sys.argv = ["atelier", "run"]
     command_line.main()
 

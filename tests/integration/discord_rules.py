@@ -50,6 +50,7 @@ class Rule:
         is_held: Whether the answer waits for `released`.
         is_cut: Whether the connection is cut instead of answering.
         with_files: Whether only requests that upload something match.
+        delay_s: How long the answer takes.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Rule:
     is_held: bool = False
     is_cut: bool = False
     with_files: bool = False
+    delay_s: float = 0.0
     arrived: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     released: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
 

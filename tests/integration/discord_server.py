@@ -11,7 +11,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -59,6 +59,7 @@ class DiscordServer(Messages):
         self.token_life_s = 15 * 60.0
         self.calls: list[Call] = []
         self.rules: list[Rule] = []
+        self.weather: Callable[[Call], Rule | None] = lambda _: None  # what no rule is for
         self.commands: list[dict[str, Any]] = []
         self.interactions: dict[str, Interaction] = {}
         self.forms: list[dict[str, Any]] = []
@@ -173,7 +174,7 @@ class DiscordServer(Messages):
         self.calls.append(call)
         if call.at_s < self._limited_until.get((call.method, call.path), 0):
             self.violations.append(f"{call.method} {call.path} came before its 429 was over")
-        rule = next((r for r in self.rules if r.matches(call)), None)
+        rule = next((r for r in self.rules if r.matches(call)), None) or self.weather(call)
         try:
             if rule:
                 status, answer = await self._ruled(rule, call, request)
@@ -315,6 +316,7 @@ class DiscordServer(Messages):
                 case 2 if event["d"]["token"] != self._token:
                     await socket.close(code=4004)
                 case 2:
+                    self._limited_until.clear()  # a new process knows of no limit
                     self._socket = socket
                     session = {"session_id": "s", "resume_gateway_url": self.gateway, "v": 10}
                     about = {"id": str(APPLICATION), "flags": 0}
@@ -372,6 +374,7 @@ class DiscordServer(Messages):
 
 async def _hold(rule: Rule) -> None:
     rule.arrived.set()
+    await asyncio.sleep(rule.delay_s)
     if rule.is_held:
         await rule.released.wait()
 

@@ -43,6 +43,7 @@ class Life:
         discord: The loopback server.
         step_delay_s: How long the test pattern takes for each of its four steps.
         settings: Further settings, as environment variables.
+        patience: The share of its pauses that the bot makes before it tries something again.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Life:
         discord: DiscordServer,
         step_delay_s: float,
         settings: Mapping[str, str],
+        patience: float = 1.0,
     ) -> None:
         self.discord = discord
         self.data_dir = directory / "data"
@@ -58,6 +60,7 @@ class Life:
         self._log = directory / "bot.log"
         self._step_delay_s = step_delay_s
         self._settings = settings
+        self._patience = patience
         self._process: asyncio.subprocess.Process | None = None
 
     @classmethod
@@ -103,6 +106,12 @@ class Life:
 
     async def start(self) -> None:
         """Start the bot and wait until it is connected."""
+        await self.spawn()
+        await self.until(lambda: self.discord.ready.is_set() or not self.is_alive, "connected")
+        assert self.is_alive, self.log()
+
+    async def spawn(self) -> None:
+        """Start the bot."""
         assert not self.is_alive
         self.discord.ready.clear()
         environment = {
@@ -125,21 +134,24 @@ class Life:
                     "ignore:'audioop' is deprecated",
                     str(CHILD),
                 ),
-                *(self.discord.address, str(self._step_delay_s)),
+                *(self.discord.address, str(self._step_delay_s), str(self._patience)),
                 env=environment,
                 cwd=self._log.parent,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        await self.until(lambda: self.discord.ready.is_set() or not self.is_alive, "connected")
-        assert self.is_alive, self.log()
 
     async def kill(self) -> None:
         """Kill the bot as `kill -9` does, and wait until it is gone."""
         assert self._process is not None
         os.kill(self.pid, signal.SIGKILL)
         await self._process.wait()
+
+    async def ended(self) -> int:
+        """Wait until the bot is gone; return its exit code."""
+        assert self._process is not None
+        return await self._process.wait()
 
     async def stop(self) -> int:
         """Ask the bot to end; return its exit code."""
