@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 TOKEN_LIFE_S = 14 * 60.0  # Discord keeps an interaction's token for 15 minutes
 TOKEN_DEAD = {10015, 50027}  # unknown webhook, invalid webhook token
 ARCHIVED = 50083
-SEARCHED_MESSAGES = 200  # in each direction
+SEARCHED_MESSAGES = 200
+SEARCHED_AROUND = 1_000  # where it must be, if it was sent: a busy channel has that in minutes
 SKEW = dt.timedelta(minutes=1)  # as far as our clock may be ahead of Discord's
 KEPT = 1_000  # messages whose attachments are remembered, so that a vote uploads nothing again
 
@@ -167,14 +168,14 @@ class Posts:
     async def _around(
         self, channel: discord.PartialMessageable | discord.DMChannel, message: Message
     ) -> AsyncIterator[discord.Message]:
-        """Yield the messages of a job: from when it was asked for, when it was sent, and now."""
+        """Yield the messages of a job: from now backwards, from when it was sent, and asked for."""
         asked = message.sent_after or discord.utils.time_snowflake(message.created_at - SKEW)
         sent = discord.utils.time_snowflake((message.tried_at or message.next_try_at) - SKEW)
         seen: set[int] = set()
         for history in (
+            channel.history(limit=SEARCHED_MESSAGES),
+            channel.history(limit=SEARCHED_AROUND, after=discord.Object(max(asked, sent))),
             channel.history(limit=SEARCHED_MESSAGES, after=discord.Object(asked)),
-            channel.history(limit=SEARCHED_MESSAGES, after=discord.Object(max(asked, sent))),
-            channel.history(limit=SEARCHED_MESSAGES),  # backwards
         ):
             async for found in history:
                 if found.id not in seen and _stands_on(found, message.job_id or 0):
@@ -188,8 +189,9 @@ class Posts:
         return _new_files(draft)
 
     def _keep(self, message: Message, sent: discord.Message) -> None:
-        self._attached[message.id] = sent.attachments
-        self._attached.move_to_end(message.id)
+        self._attached.pop(message.id, None)
+        if sent.attachments:
+            self._attached[message.id] = sent.attachments
         while len(self._attached) > KEPT:
             self._attached.popitem(last=False)
 

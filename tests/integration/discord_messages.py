@@ -8,9 +8,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.integration.discord_limits import media, problems, walk
-from tests.integration.discord_objects import CHANNEL, blank
-from tests.integration.discord_rules import UNKNOWN_CHANNEL, UNKNOWN_MESSAGE, Call, Refusal
+from tests.integration.discord_objects import CHANNEL, blank, direct
+from tests.integration.discord_rules import (
+    ARCHIVED,
+    UNKNOWN_CHANNEL,
+    UNKNOWN_MESSAGE,
+    Call,
+    Refusal,
+)
 
+DIRECT = 10**6
 EPHEMERAL, LOADING = 1 << 6, 1 << 7
 DISCORD_EPOCH_MS = 1_420_070_400_000
 
@@ -25,6 +32,8 @@ class Messages:
         self.messages: dict[int, dict[str, Any]] = {}
         self.files: dict[str, bytes] = {}
         self.channels = {CHANNEL}
+        self.archived: set[int] = set()  # threads
+        self.locked: set[int] = set()  # of them: those that the bot may not open
 
     def posts(self, channel_id: int = CHANNEL) -> list[dict[str, Any]]:
         """Return what everyone sees in a channel, oldest first."""
@@ -78,8 +87,15 @@ class Messages:
     def _new(
         self, payload: Mapping[str, Any], files: Mapping[str, bytes], channel_id: int
     ) -> dict[str, Any]:
+        if channel_id in self.archived:
+            raise ARCHIVED
         self._check(payload, files, [])
         return self._store(payload, files, channel_id)
+
+    def _direct(self, recipient: int) -> dict[str, Any]:
+        """Return the channel of direct messages to somebody; its number is made from theirs."""
+        self.channels.add(DIRECT + recipient)
+        return direct(DIRECT + recipient, recipient)
 
     def _store(
         self, payload: Mapping[str, Any], files: Mapping[str, bytes], channel_id: int
@@ -96,6 +112,8 @@ class Messages:
     def _edit(
         self, message: dict[str, Any], payload: Mapping[str, Any], files: Mapping[str, bytes]
     ) -> dict[str, Any]:
+        if int(message["channel_id"]) in self.archived:
+            raise ARCHIVED
         old = message["attachments"]
         kept_ids = {str(entry["id"]) for entry in payload.get("attachments", old)}
         kept = [attachment for attachment in old if attachment["id"] in kept_ids]

@@ -52,6 +52,18 @@ def channel() -> dict[str, Any]:
     }
 
 
+def thread(number: int, *, is_archived: bool) -> dict[str, Any]:
+    meta = {"archived": is_archived, "auto_archive_duration": 60, "locked": False}
+    meta |= {"archive_timestamp": "2026-01-01T00:00:00+00:00"}
+    about = {"id": str(number), "type": 11, "parent_id": str(CHANNEL), "owner_id": "1"}
+    about |= {"name": "thread", "message_count": 0, "member_count": 1}
+    return {**channel(), **about, "thread_metadata": meta}
+
+
+def direct(number: int, recipient: int) -> dict[str, Any]:
+    return {"id": str(number), "type": 1, "recipients": [user(recipient, f"member{recipient}")]}
+
+
 def member(number: int, permissions: str = "2048", roles: Sequence[int] = ()) -> dict[str, Any]:
     return {
         "user": user(number, f"member{number}"),

@@ -21,6 +21,9 @@ UNKNOWN_INTERACTION = Refusal(404, 10062, "Unknown interaction")
 TOKEN_EXPIRED = Refusal(401, 50027, "Invalid Webhook Token")
 ALREADY_ANSWERED = Refusal(400, 40060, "Interaction has already been acknowledged.")
 UNAVAILABLE = Refusal(503, 0, "Service Unavailable")
+TOO_LARGE = Refusal(413, 40005, "Request entity too large")
+NO_DIRECT_MESSAGES = Refusal(403, 50007, "Cannot send messages to this user")
+ARCHIVED = Refusal(400, 50083, "Thread is archived")
 MISSING_PERMISSION = Refusal(403, 50013, "Missing Permissions")
 
 

@@ -28,9 +28,11 @@ from tests.integration.discord_objects import (
     channel,
     guild,
     member,
+    thread,
 )
 from tests.integration.discord_rules import (
     ALREADY_ANSWERED,
+    MISSING_PERMISSION,
     TOKEN_EXPIRED,
     UNAVAILABLE,
     UNKNOWN_INTERACTION,
@@ -66,6 +68,7 @@ class DiscordServer(Messages):
         self.beat_interval_ms = 41_250
         self.acknowledges = True  # the gateway's heartbeats
         self.permissions: dict[int, str] = {}  # in the channel
+        self.app_permissions = "8933636165185"
         self.roles: dict[int, list[int]] = {}
 
     # What members do
@@ -154,7 +157,7 @@ class DiscordServer(Messages):
                 self.roles.get(member_id, []),
             ),
             "data": dict(content),
-            "app_permissions": "8933636165185",
+            "app_permissions": self.app_permissions,
             "locale": "en-US",
             "entitlements": [],
             "authorizing_integration_owners": {"0": str(GUILD)},
@@ -235,14 +238,27 @@ class DiscordServer(Messages):
                     for place, command in enumerate(call.payload)
                 ]
                 return 200, self.commands
-            case ["channels", place, "messages"]:
+            case ["users", "@me", "channels"]:
+                return 200, self._direct(int(call.payload["recipient_id"]))
+            case ["channels", place, *rest]:
                 self._known(int(place))
-                if call.method == "POST":
-                    return 200, self._post(call, int(place))
-                return 200, self._history(int(place), request.query)
-            case ["channels", place, "messages", number]:
-                self._known(int(place))
-                return self._message(call, self._found(int(number), channel_id=int(place)))
+                return self._channel(call, int(place), rest, request.query)
+        raise Refusal(404, 0, f"no route {call.method} {call.path}")
+
+    def _channel(self, call: Call, place: int, rest: list[str], query: Mapping[str, str]) -> Answer:
+        match rest:
+            case []:
+                if call.method == "PATCH":
+                    if place in self.locked:
+                        raise MISSING_PERMISSION
+                    self.archived.discard(place)
+                return 200, thread(place, is_archived=place in self.archived)
+            case ["messages"] if call.method == "POST":
+                return 200, self._post(call, place)
+            case ["messages"]:
+                return 200, self._history(place, query)
+            case ["messages", number]:
+                return self._message(call, self._found(int(number), channel_id=place))
         raise Refusal(404, 0, f"no route {call.method} {call.path}")
 
     # Interactions
