@@ -36,6 +36,7 @@ class Oversight:
         job = await self.record_of(actor, job_id)
         shown = [image.id for image in await self._store.images.of_job(job.id) if image.is_shown]
         if not shown:
+            await self._store.outbox.want(job.id, now())  # whatever still stands there
             raise Refused("There are no pictures to take down; nothing was changed.")
         return await self._store.moderation.take_down(
             job.id,

@@ -1,11 +1,14 @@
 """An interaction is answered once, before anything is done; a lost word of that stops nothing."""
 
+import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from storage.store import DATABASE_NAME
 from tests.integration.discord_objects import MODERATORS
 from tests.integration.discord_rules import UNAVAILABLE, Refusal
 from tests.integration.discord_server import DiscordServer
@@ -15,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BROKEN = Refusal(500, 0, "Internal Server Error")  # discord.py sends it again
 CALLBACK = r"/interactions/.*/callback"
-MODERATOR = 9
+MODERATOR, LOG = 9, 3500
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -85,6 +88,37 @@ async def test_a_lost_word_of_the_acknowledgement_draws_once(
     job_id = await posted(life, f"an owl, {how.replace(' ', '-')}")
     assert len(life.message(job_id)["attachments"]) == 4
     assert not [m for m in discord.messages.values() if "went wrong" in m["content"]]
+
+
+@pytest.mark.parametrize("how", LOST)
+async def test_a_lost_word_of_the_acknowledgement_neither_keeps_pictures_up_nor_a_report_back(
+    life: Life, discord: DiscordServer, how: str
+) -> None:
+    told_in(life, LOG)
+    discord.channels.add(LOG)
+    job_id = await posted(life, f"a crow, {how.replace(' ', '-')}")
+    form = await discord.menu(8, "Report", life.message(job_id))
+    await life.until(lambda: form.is_answered, "a form")
+    discord.rule("POST", CALLBACK, **LOST[how])
+    await discord.submit(8, discord.forms[-1], "not nice", life.message(job_id))
+    about_it = f"**Report** of job {job_id},"
+    await life.until(lambda: about_it in str(discord.posts(LOG)), "a line in the log channel")
+    details = await life.answer(await discord.click(7, life.message(job_id), "Details"))
+    question = await life.answer(await discord.click(7, details, "Delete"))
+    discord.rule("POST", CALLBACK, **LOST[how])
+    await discord.click(7, question, "Remove them")
+    await life.until(lambda: not life.message(job_id)["attachments"], "the pictures' end")
+    await life.until(lambda: "Removed." in str(question), "a word to whoever asked")
+
+
+def told_in(life: Life, channel_id: int) -> None:
+    """Set the server's log channel."""
+    path = life.data_dir / DATABASE_NAME
+    with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection, connection:
+        connection.execute(
+            "UPDATE servers SET settings = json_set(settings, '$.log_channel_id', ?)",
+            (channel_id,),
+        )
 
 
 async def test_what_could_not_be_acknowledged_is_not_done(

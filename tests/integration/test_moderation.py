@@ -327,6 +327,20 @@ async def test_an_act_that_changes_nothing_is_refused_and_not_recorded(world: Wo
     assert len(await audit(world, job)) == 2
 
 
+async def test_a_take_down_said_again_draws_the_message_again(world: World) -> None:
+    job = await drawn(world)
+    first, second = await record(world, job), await record(world, job)
+    await act(world, first, "Take down")
+    outbox = world.app.store.outbox
+    number = (await outbox.of_job(job.id)).id
+    await outbox.give_up(number, reason="Invalid Form Body", now=dt.datetime.now(dt.UTC))
+    before = await outbox.get(number)
+    await act(world, second, "Take down")
+    row = await world.app.client.messages.settled(await outbox.get(number))
+    assert row.wanted == row.shown > before.wanted
+    assert world.message(job).attachments == []
+
+
 async def test_a_suspended_member_is_refused_until_it_is_lifted(world: World) -> None:
     job = await drawn(world)
     await act(world, await record(world, job), "Suspend member")

@@ -1,12 +1,17 @@
 """What only the wire shows: dead tokens, refusals, lost answers, and what is written where."""
 
 import asyncio
+import contextlib
+import os
 import re
+import signal
+import sqlite3
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
+from storage.store import DATABASE_NAME
 from tests.integration.discord_objects import CHANNEL
 from tests.integration.discord_rules import MISSING_PERMISSION, UNAVAILABLE, Refusal
 from tests.integration.discord_server import DiscordServer
@@ -144,6 +149,66 @@ async def test_a_message_that_the_bot_sends_itself_is_sent_once(
     sent = discord.called("POST", BY_BOT)[sends:]
     assert len({call.payload["nonce"] for call in sent}) == 1
     assert [call.status for call in sent] == ([500, 200] if refusal is BROKEN else [503])
+
+
+async def test_a_slow_word_to_whoever_confirmed_makes_no_message_twice(
+    life: Life, discord: DiscordServer
+) -> None:
+    known, sends = len(life.jobs()), len(discord.called("POST", BY_BOT))
+    six = "{red, green, blue, grey, gold, black} owl"
+    question = await life.answer(await discord.slash(7, "imagine", prompt=six))
+    path = life.data_dir / DATABASE_NAME
+    with contextlib.closing(sqlite3.connect(path, timeout=10)) as connection, connection:
+        connection.execute("UPDATE messages SET created_at = '2026-01-01T00:00:00+00:00'")
+    rule = discord.rule("PATCH", "@original", is_held=True)
+    await discord.click(7, question, "Draw 6")
+    await life.until(rule.arrived.is_set, "a word to whoever asked")
+    await asyncio.sleep(0.5)
+    rule.released.set()
+    for job in life.jobs()[known:]:
+        await posted(life, job["id"])
+    assert len(discord.called("POST", BY_BOT)) == sends + 1  # five are answers
+
+
+async def test_an_answer_that_is_slower_than_three_seconds_makes_one_message(
+    life: Life, discord: DiscordServer
+) -> None:
+    discord.rule("POST", CALLBACK, refusal=LIMITED, retry_after_s=4.5)
+    job_id = await life.imagine("a fox that nobody is told of")
+    await posted(life, job_id)
+    assert discord.called("POST", CALLBACK)[-1].status == 404
+
+
+async def test_jobs_of_one_command_are_told_different_places(
+    life: Life, discord: DiscordServer
+) -> None:
+    known = len(discord.calls)
+    worker = await life.until(lambda: life.worker, "a worker")
+    os.kill(worker, signal.SIGSTOP)  # so that they wait
+    try:
+        first = await life.imagine("{red, green, blue, grey} crow")
+        own = range(first, first + 4)
+        await life.until(lambda: all(life.job(n)["message_id"] for n in own), "their messages")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    for job_id in own:
+        await posted(life, job_id)
+    sent = [str(call.payload) for call in discord.calls[known:] if call.method == "POST"]
+    places = [found[0] for text in sent if (found := re.search(r"Next in (line)|place (\d)", text))]
+    assert len(places) >= 2
+    assert len(set(places)) == len(places)
+
+
+async def test_what_the_bot_may_not_send_is_said_before_it_is_drawn(
+    life: Life, discord: DiscordServer
+) -> None:
+    six = "{red, green, blue, grey, gold, black} newt"
+    discord.app_permissions, may = str(1 << 10), discord.app_permissions
+    question = await life.answer(await discord.slash(7, "imagine", prompt=six))
+    assert "I lack *Send Messages* here, so only the first 5" in str(question)
+    discord.app_permissions = may
+    question = await life.answer(await discord.slash(7, "imagine", prompt=six))
+    assert "I lack" not in str(question)
 
 
 async def test_a_message_that_was_deleted_keeps_its_pictures_and_is_not_sent_again(

@@ -65,10 +65,11 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
     studio, messages = interaction.client.studio, interaction.client.messages
 
     async def answer(view: discord.ui.LayoutView) -> EditableMessage:
-        if is_open and not interaction.extras.get(STANDS):
-            interaction.extras[STANDS] = True
-            return await interaction.edit_original_response(view=view)
-        return await reply(interaction, view)
+        if not is_open or interaction.extras.get(STANDS):
+            return await reply(interaction, view)
+        sent = await interaction.edit_original_response(view=view)
+        interaction.extras[STANDS] = True
+        return sent
 
     async with messages.opening(jobs):
         await studio.line_up(jobs)
@@ -77,8 +78,8 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
                 await messages.open(job, answer)
             except DISCORD_FAILURES as missed:
                 log.warning("answer_not_given", extra={"job_id": job.id, "cause": str(missed)})
-    if is_open and not interaction.extras.get(STANDS):
-        await withdraw(interaction)  # it stood already
+        if is_open and not interaction.extras.get(STANDS):
+            await withdraw(interaction)
 
 
 # Consent
