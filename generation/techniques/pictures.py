@@ -12,6 +12,17 @@ FRAMES = 5  # dimensions of tensors of autoencoders that were made for films
 PREVIEW_LATENTS = 32  # a side; 256 pixels with the usual autoencoders, all that is shown
 
 
+def numbers(pixels: torch.Tensor) -> torch.Tensor:
+    """Return pixels in float32, from which levels of colour may be made.
+
+    Raises:
+        NoPicture: Something in them is no number; rounding would make black of that.
+    """
+    if not torch.isfinite(pixels).all():
+        raise NoPicture("the pixels hold values that are no numbers")
+    return pixels.float()
+
+
 def picture_of(pixels: torch.Tensor, image_processor: Any) -> Image.Image:
     """Return the RGB picture of what a network drew.
 
@@ -20,12 +31,9 @@ def picture_of(pixels: torch.Tensor, image_processor: Any) -> Image.Image:
         image_processor: diffusers'.
 
     Raises:
-        NoPicture: Something in it is no number; rounding would make black of that.
+        NoPicture: Something in it is no number.
     """
-    pixels = pixels.float()
-    if not torch.isfinite(pixels).all():
-        raise NoPicture("the pixels hold values that are no numbers")
-    image: Image.Image = image_processor.postprocess(pixels)[0]
+    image: Image.Image = image_processor.postprocess(numbers(pixels))[0]
     return image.convert("RGB")
 
 

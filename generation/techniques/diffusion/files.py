@@ -37,6 +37,9 @@ def check(checkpoint: Checkpoint) -> None:
             raise CheckpointCorrupt(f"{source} must be pinned to a full commit, not {revision!r}")
         return
     folder = Path(checkpoint.source)
+    if folder.is_file():
+        written = "diffusers' from_single_file(FILE).save_pretrained(FOLDER) writes one of it"
+        raise CheckpointCorrupt(f"{folder} is one file, not a diffusers folder; {written}")
     checkpoints.verify(folder, checkpoint.sha256)
     if not (folder / "model_index.json").is_file():
         raise CheckpointCorrupt(f"{folder} is not a diffusers folder: no model_index.json")

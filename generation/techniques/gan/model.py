@@ -13,6 +13,7 @@ from torch import Tensor
 from generation.language import sentences
 from generation.language.templates import styled
 from generation.techniques.gan.networks import Encoder, Mapping, Synthesis, on_sphere
+from generation.techniques.pictures import numbers
 from generation.work import manifest
 
 KIND = "gan"
@@ -170,8 +171,12 @@ def look_of(prompt: str, looks: Sequence[str], template: str) -> int:
 
 
 def to_pictures(pictures: Tensor) -> Pictures:
-    """Return [-1, 1] (n, 3, height, width) as uint8 (n, height, width, 3)."""
-    levels = pictures.float().clamp(-1, 1).add(1).mul(127.5).round()
+    """Return [-1, 1] (n, 3, height, width) as uint8 (n, height, width, 3).
+
+    Raises:
+        NoPicture: Something in it is no number.
+    """
+    levels = numbers(pictures).clamp(-1, 1).add(1).mul(127.5).round()
     return levels.byte().permute(0, 2, 3, 1).cpu().numpy()
 
 

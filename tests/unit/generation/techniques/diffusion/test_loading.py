@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from torch.utils import deterministic
+from transformers import CLIPConfig, CLIPImageProcessorPil
 
 from generation.engine.engine import Engine
 from generation.techniques.device import DeviceChoice
@@ -23,11 +25,21 @@ from generation.work.errors import CheckpointCorrupt
 from generation.work.orders import Order
 from generation.work.requests.imagine import Imagine, WeightedPrompt
 from generation.work.results import ImagesDone
+from tests.unit.generation.techniques.diffusion.conftest import DESCRIPTION
 
 # diffusers' schedulers hand tensors to numpy in a way that numpy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 CHOICE = DeviceChoice("cpu", "float32", 1, "test")
+REQUEST = Imagine(
+    prompts=(WeightedPrompt("a fox"),),
+    model="sd15",
+    seed=1,
+    width=32,
+    height=32,
+    num_inference_steps=1,
+    guidance_scale=1.0,
+)
 
 
 @pytest.fixture
@@ -122,6 +134,46 @@ def test_stable_diffusion_goes_through_our_own_loop_whatever_its_table_says(save
     technique = load(dataclasses.replace(saved("sd15"), family="pipeline"))
     assert isinstance(technique, Slots)
     assert technique.fingerprint.fields["technique"] == "slots"
+
+
+def test_a_single_file_is_refused_with_what_makes_a_folder_of_it(tmp_path):
+    path = tmp_path / "style.safetensors"
+    path.write_bytes(b"x")
+    with pytest.raises(CheckpointCorrupt, match="from_single_file"):
+        load(dataclasses.replace(DESCRIPTION, source=str(path), family="pipeline"))
+
+
+@pytest.mark.parametrize("objects", [True, False])
+def test_what_a_checkpoints_own_safety_checker_objects_to_comes_out_black(saved, objects):
+    technique = load(saved("sd15"))
+    order = Order(1, dataclasses.replace(REQUEST, num_images=2))
+    free = drawn(technique, order)
+    with_checker(technique._pipeline, objects=objects)
+    checked = drawn(technique, order)
+    assert [image.getextrema() for image in checked] == [((0, 0),) * 3] * 2 or not objects
+    assert (checked == free) is not objects
+
+
+def with_checker(pipeline, *, objects):
+    """Give a pipeline a checker that objects to everything, or to nothing."""
+    sizes = {"hidden_size": 32, "intermediate_size": 37, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 4}
+    config = CLIPConfig(
+        vision_config={**sizes, "image_size": 32, "patch_size": 8}, projection_dim=32
+    )
+    checker = StableDiffusionSafetyChecker(config).eval()
+    checker.concept_embeds_weights.data.fill_(-2.0 if objects else 2.0)
+    checker.special_care_embeds_weights.data.fill_(2.0)
+    size = {"height": 32, "width": 32}
+    extractor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size=size)
+    pipeline.register_modules(safety_checker=checker, feature_extractor=extractor)
+
+
+def drawn(technique, order):
+    slots = technique.begin(order)
+    while slots[0].steps_done < slots[0].steps:
+        technique.step(slots)
+    return technique.pixels(slots)
 
 
 def test_a_class_that_nobody_looked_at_is_refused_in_words(copied):

@@ -9,6 +9,7 @@ import torch
 from generation.techniques.gan import model
 from generation.techniques.gan.model import Gan
 from generation.techniques.gan.networks import Discriminator, Encoder, Mapping, Synthesis, on_sphere
+from generation.work.errors import NoPicture
 from generation.work.manifest import CheckpointMissing
 
 LOOKS = ("flat", "3d")
@@ -61,6 +62,14 @@ def test_saved_and_loaded_it_draws_inverts_and_redraws_the_same(gan: Gan, tmp_pa
     latents = gan.invert(pictures)
     assert torch.equal(loaded.invert(pictures), latents)
     assert np.array_equal(loaded.from_latent(latents), gan.from_latent(latents))
+
+
+def test_numbers_that_run_away_make_no_black_picture() -> None:
+    pixels = torch.zeros(2, 3, 4, 4)
+    assert model.to_pictures(pixels).max() == 128
+    pixels[1, 0, 0, 0] = torch.nan
+    with pytest.raises(NoPicture):
+        model.to_pictures(pixels)
 
 
 def test_a_changed_weight_file_is_refused(gan: Gan, tmp_path: Path) -> None:
