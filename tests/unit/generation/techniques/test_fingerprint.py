@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from generation.techniques.device import DeviceChoice
-from generation.techniques.fingerprint import Undetermined, engine_fields, variables
+from generation.techniques.fingerprint import VARIABLES, Undetermined, engine_fields, variables
 from generation.work.results import EngineFingerprint
 
 CHOICE = DeviceChoice("cpu", "float32", 1, "test")
@@ -34,7 +34,8 @@ print(EngineFingerprint(fields).digest, hashlib.sha256(bits).hexdigest())
 def drawn(**environment):
     """Return the fingerprint and the bits of a process of its own."""
     command = [sys.executable, "-c", DRAWN]
-    whole = {**os.environ, **environment, "PYTHONPATH": str(Path.cwd())}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(VARIABLES)}
+    whole = {**own, **environment, "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run(command, env=whole, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
