@@ -20,10 +20,9 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from bot.messages import remarks
-from bot.studio.drawing import LEASE, end, interrupted, learn_price, now, record, take
-from bot.studio.gate import Gate, state_after
+from bot.studio.drawing import LEASE, Begun, begin, end, finish, interrupted, learn_price, now
+from bot.studio.gate import Gate
 from bot.studio.line import Line
-from bot.studio.refusals import BotError
 from bot.studio.screen import Screen
 from bot.studio.seat import clear_abandoned
 from bot.studio.trouble import Breaker, Trouble
@@ -32,7 +31,6 @@ from generation.engine.supervisor import Supervisor
 from generation.work.checkpoints import Checkpoint
 from generation.work.errors import GenerationError
 from generation.work.jobs import Job, JobState
-from generation.work.orders import Order
 from generation.work.outside import Outside
 from generation.work.queue import FairQueue
 from generation.work.results import (
@@ -111,7 +109,8 @@ class Dispatcher:
         self._handling: dict[int, asyncio.Task[None]] = {}  # by job: its last event, in order
         self._drawing: dict[int, Drawing] = {}
         self._stranded: dict[int, Ticket] = {}  # could not even be given back
-        self._losses = 0  # in a row
+        self._losses = 0  # workers in a row that died while they had something to draw
+        self._has_begun = False  # since the last of them
         self._turned_at_s = time.monotonic()
         self._last_model: str | None = None
         self.line = Line(store, supervisor)
@@ -251,36 +250,25 @@ class Dispatcher:
             return
         drawing = self._drawing[ticket.job_id]
         try:
-            taken = await self._take(ticket)
+            taken = await begin(self._store, self._gate, ticket.job_id, worker=BOT)
         except StorageError as failure:
             self._put_back(ticket)
             self._trip(Trouble.STORAGE, failure, ticket)
             return
-        if not isinstance(taken, Order):
+        if not isinstance(taken, Begun):
             self._settle(ticket, 0.0)
             return
-        drawing.job = await self._store.jobs.get(ticket.job_id)
+        drawing.job = taken.job
         log.info("drawing", extra={"job_id": ticket.job_id})
         try:
-            await self._supervisor.admit(taken)
+            await self._supervisor.admit(taken.order)
         except GenerationError as failure:
             self._trip(Trouble.WORKER, failure, ticket)
             await self._give_back(ticket)
             return
+        self._has_begun = True
         if drawing.is_cancelled:  # before it was admitted
             self._supervisor.cancel(ticket.job_id)
-
-    async def _take(self, ticket: Ticket) -> Order | Job | None:
-        job = await self._store.jobs.find(ticket.job_id)
-        if job is None or job.state is not JobState.QUEUED:
-            return job
-        try:
-            await self._gate.start(job)
-        except BotError as no:
-            return await self._store.jobs.move(
-                job.id, expected=job.state, to=state_after(no), now=now(), reason=str(no)
-            )
-        return await take(self._store, job, worker=BOT)
 
     # What happens to what is drawn
 
@@ -291,6 +279,8 @@ class Dispatcher:
             if isinstance(event, StepDone):
                 self._step(event)
                 continue
+            if isinstance(event, OrderLost) and self._has_begun:  # the first of its worker's
+                self._losses, self._has_begun = self._losses + 1, False
             before = self._handling.get(event.job_id)
             task = asyncio.create_task(self._handle(event, before), name=f"job-{event.job_id}")
             self._handling[event.job_id] = task
@@ -337,15 +327,7 @@ class Dispatcher:
         """Record pictures, if the job may still show them."""
         ticket = drawing.ticket
         try:
-            try:
-                await self._gate.show(job)
-            except BotError as no:
-                await self._store.attempts.end(
-                    job.id, Outcome.CANCELLED, to=state_after(no), reason=str(no), now=now()
-                )
-                self._settle(ticket, done.elapsed_s)
-                return
-            job, _ = await record(self._store, job, done)
+            job = await finish(self._store, self._gate, job, done)
         except TransitionRefused:  # it was ended from outside
             self._settle(ticket, done.elapsed_s)
             return
@@ -384,8 +366,6 @@ class Dispatcher:
         """Draw a job once more, and alone, after its worker died; or set it aside."""
         ticket = drawing.ticket
         log.warning("worker_lost", extra={"job_id": job.id, "cause": event.reason})
-        if not self._drawing:
-            self._losses += 1
         if self._losses >= MAX_LOSSES:
             self._trip(Trouble.WORKER, WorkerLost(event.reason), ticket)
         try:

@@ -11,6 +11,8 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 
 from bot.messages import remarks
+from bot.studio.gate import Gate, state_after
+from bot.studio.refusals import BotError
 from generation.engine.supervisor import Supervisor
 from generation.work.errors import GenerationError, InvalidRequest, WorkerCrashed
 from generation.work.jobs import Image, Job, JobState
@@ -42,6 +44,14 @@ BAD_INIT_IMAGE = "The picture it starts from cannot be read. The operator can se
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Begun:
+    """A job runs, and this is what a worker is to be given."""
+
+    job: Job
+    order: Order
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Rendered:
     """A job's pictures are on disk and in the record."""
 
@@ -64,11 +74,11 @@ def now() -> dt.datetime:
 # Steps
 
 
-async def take(store: Store, job: Job, *, worker: str, lease: dt.timedelta = LEASE) -> Order | Job:
+async def take(store: Store, job: Job, *, worker: str, lease: dt.timedelta = LEASE) -> Begun | Job:
     """Move a queued job to running.
 
     Returns:
-        Its order; or the job as it is now if it is not to be drawn: nobody can, what it starts from
+        It with its order; or the job as it is now if it is not to be drawn: nobody can, what it starts from
         is gone, it was cancelled, or somebody else has it.
 
     Raises:
@@ -92,7 +102,9 @@ async def take(store: Store, job: Job, *, worker: str, lease: dt.timedelta = LEA
         )
     except TransitionRefused:
         return await store.jobs.get(job.id)
-    return Order(job.id, job.request, blobs) if job.state is JobState.RUNNING else job
+    if job.state is not JobState.RUNNING:
+        return job
+    return Begun(job, Order(job.id, job.request, blobs))
 
 
 async def _end_waiting(store: Store, job: Job, to: JobState, reason: str) -> Job:
@@ -139,6 +151,30 @@ async def record(
         # Drawn again, a job brings its notes along.
         notes=tuple(dict.fromkeys([*job.notes, *notes])),
     )
+
+
+async def begin(store: Store, gate: Gate, job_id: int, *, worker: str) -> Begun | Job | None:
+    """Take a job whose turn has come, if it may still go on; see `take`."""
+    job = await store.jobs.find(job_id)
+    if job is None or job.state is not JobState.QUEUED:
+        return job
+    try:
+        await gate.start(job)
+    except BotError as no:
+        return await _end_waiting(store, job, state_after(no), str(no))
+    return await take(store, job, worker=worker)
+
+
+async def finish(store: Store, gate: Gate, job: Job, done: ImagesDone) -> Job:
+    """Record the pictures of a job, if they may still be shown; see `record`."""
+    try:
+        await gate.show(job)
+    except BotError as no:
+        return await store.attempts.end(
+            job.id, Outcome.CANCELLED, to=state_after(no), reason=str(no), now=now()
+        )
+    job, _ = await record(store, job, done)
+    return job
 
 
 async def learn_price(store: Store, job: Job, elapsed_s: float, max_images: int) -> None:
@@ -203,12 +239,12 @@ async def draw(
         Progress, then one `Rendered` or `Ended`.
     """
     taken = await take(store, job, worker=worker, lease=lease)
-    if not isinstance(taken, Order):
+    if not isinstance(taken, Begun):
         yield Ended(taken)
         return
-    job, drawn = await store.jobs.get(job.id), None
+    job, drawn = taken.job, None
     try:
-        async for event in supervisor.render([taken]):
+        async for event in supervisor.render([taken.order]):
             match event:
                 case StepDone():
                     yield event

@@ -15,6 +15,7 @@ import pytest
 
 from bot.studio.asking import Ask
 from bot.studio.line import AT_ONCE
+from bot.studio.trouble import Breaker, Trouble
 from generation.work.jobs import Job, JobState
 from storage.asking import HELD_LIFE, NewJob
 from storage.moderation import ActionKind
@@ -312,6 +313,59 @@ async def test_a_job_whose_worker_dies_twice_is_set_aside_and_the_next_is_drawn(
         await house.until(other, *DRAWN)
     assert "set it aside" in (failed.reason or "")
     assert await outcomes(house, job) == [Outcome.DIED, Outcome.DIED]
+
+
+async def test_one_death_of_a_worker_is_no_trouble_however_many_it_drew(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.agree(ALICE)
+    await house.store.settings.save_guild(GUILD, GuildSettings(concurrent_jobs_per_member=4))
+    jobs = await house.line_up(
+        *[(ALICE, f"a fox --seed {n} --q 2 --model {SLOW}") for n in range(4)]
+    )
+    async with house.drawing():
+        for job in jobs:
+            await house.until_step(job)
+        kill_worker(house)
+        for job in jobs:
+            assert (await house.until(job, *DRAWN)).attempts == 1
+    assert "drawing_paused" not in caplog.messages
+
+
+async def test_drawing_pauses_when_worker_after_worker_dies(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.agree(ALICE, BOB)
+    jobs = await house.line_up(
+        (ALICE, f"a fox --model {SLOW} --q 2"), (BOB, f"an owl --ar 2:1 --model {SLOW} --q 2")
+    )
+    async with house.drawing():
+        for _ in range(3):
+            house.seen.steps.clear()
+
+            async def draws() -> bool:
+                return bool(house.seen.steps)
+
+            await until(draws)
+            kill_worker(house)
+        ends = {(await house.until(job, JobState.FAILED, *DRAWN)).state for job in jobs}
+    assert JobState.FAILED in ends
+    assert caplog.messages.count("drawing_paused") == 1
+
+
+async def test_pauses_grow_up_to_five_minutes(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.studio.trouble.FIRST_PAUSE_S", 5.0)
+    breaker = Breaker(house.store, house.dispatcher.line)
+    pauses_s = []
+    for _ in range(8):
+        pauses_s.append(breaker.trip(Trouble.WORKER, Exception("no")))
+        assert breaker.trip(Trouble.STORAGE, Exception("the same")) is None
+        breaker.try_again()
+    assert pauses_s == [5, 10, 20, 40, 80, 160, 300, 300]
+    await breaker.succeeded()
+    assert breaker.trip(Trouble.WORKER, Exception("no")) == 5
 
 
 async def test_what_nobody_thought_of_ends_one_job_and_no_other(
