@@ -400,10 +400,10 @@ class Dispatcher:
         except TransitionRefused:
             self._settle(ticket, 0.0)
             return
-        except StorageError:
+        except StorageError as failure:
             self._drawing.pop(ticket.job_id, None)
-            self._stranded[ticket.job_id] = ticket  # given back when drawing is tried again
-            log.exception("not_given_back", extra={"job_id": ticket.job_id})
+            self._stranded[ticket.job_id] = ticket
+            self._trip(Trouble.STORAGE, failure, ticket)  # after the pause it is tried again
             return
         if job.state is JobState.QUEUED:
             self._put_back(ticket)

@@ -327,8 +327,8 @@ async def test_one_death_of_a_worker_is_no_trouble_however_many_it_drew(
         for job in jobs:
             await house.until_step(job)
         kill_worker(house)
-        for job in jobs:
-            assert (await house.until(job, *DRAWN)).attempts == 1
+        drawn = [await house.until(job, *DRAWN) for job in jobs]
+    assert sum(job.attempts for job in drawn) >= 3  # or there was nothing to be told apart
     assert "drawing_paused" not in caplog.messages
 
 
