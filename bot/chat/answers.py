@@ -6,8 +6,10 @@ on. Whoever changes the record acknowledges first and acts then, so that nothing
 person is told that it failed.
 """
 
+import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import aiohttp
@@ -22,6 +24,9 @@ ALREADY_ANSWERED = 40060
 TOO_LATE = (
     10062  # the interaction is not known any more: its three seconds, or 15 minutes, are over
 )
+PATIENCE_S = 0.05
+# In `interaction.extras`:
+WAITS, SENDS, THINKS = "waits", "sends", "thinks"  # the three moments of a public "is thinking…"
 ANSWERED = "answered"  # in `interaction.extras`, where discord.py itself does not know it
 
 Given = TypeVar("Given")
@@ -39,9 +44,55 @@ async def acknowledge(interaction: discord.Interaction[Any]) -> None:
 
 async def think(interaction: discord.Interaction[Any], *, ephemeral: bool) -> None:
     """Answer with "is thinking…", to be replaced; Discord itself ends it after 15 minutes."""
+    await _settled(interaction)
+    if THINKS in interaction.extras:
+        return
     await _first(
         interaction, lambda: interaction.response.defer(ephemeral=ephemeral, thinking=True)
     )
+    if not ephemeral:
+        interaction.extras[THINKS] = True
+
+
+@contextlib.asynccontextmanager
+async def patiently(interaction: discord.Interaction[Any]) -> AsyncIterator[None]:
+    """Answer with a public "is thinking…" if the body has not answered in `PATIENCE_S`.
+
+    On a machine that draws, the record may take its time; Discord and people do not wait for it.
+    What the body answers then takes the place of that; if it is for one person only, or nothing, or
+    an error, that is taken back.
+    """
+
+    async def lose_patience() -> None:
+        await asyncio.sleep(PATIENCE_S)
+        interaction.extras[SENDS] = True
+        await _first(interaction, lambda: interaction.response.defer(thinking=True))
+        interaction.extras[THINKS] = True
+
+    interaction.extras[WAITS] = asyncio.create_task(lose_patience())
+    try:
+        yield
+    finally:
+        await stop_thinking(interaction)
+
+
+async def stop_thinking(interaction: discord.Interaction[Any]) -> None:
+    """Take back a public "is thinking…" that nothing has taken the place of."""
+    await _settled(interaction)
+    if interaction.extras.pop(THINKS, False):
+        await withdraw(interaction)
+
+
+async def _settled(interaction: discord.Interaction[Any]) -> None:
+    """Let nothing be answered while "is thinking…" is on its way, nor it be sent any more."""
+    waiting: asyncio.Task[None] | None = interaction.extras.pop(WAITS, None)
+    if waiting is None:
+        return
+    if SENDS not in interaction.extras:
+        waiting.cancel()
+    await asyncio.wait({waiting})
+    if not waiting.cancelled() and (failure := waiting.exception()):
+        log.warning("answered_too_late", extra={"cause": str(failure)})  # so will be what follows
 
 
 async def open_form(interaction: discord.Interaction[Any], form: discord.ui.Modal) -> None:
@@ -55,12 +106,22 @@ async def reply(
     *,
     ephemeral: bool = False,
 ) -> EditableMessage:
-    """Answer, or follow up if the interaction is answered already; return the message."""
+    """Answer, or follow up if the interaction is answered already; return the message.
+
+    A public "is thinking…" becomes the answer, or is taken back if that is for one person only.
+    """
     shown: dict[str, Any] = {
         "view" if isinstance(content, discord.ui.LayoutView) else "content": content,
         "ephemeral": ephemeral,
         "allowed_mentions": discord.AllowedMentions.none(),
     }
+    await _settled(interaction)
+    if THINKS in interaction.extras and not ephemeral:
+        del shown["ephemeral"]
+        sent = await interaction.edit_original_response(**shown)
+        del interaction.extras[THINKS]
+        return sent
+    await stop_thinking(interaction)
     if is_answered(interaction):
         return await interaction.followup.send(**shown, wait=True)
     sent = await _first(interaction, lambda: interaction.response.send_message(**shown))

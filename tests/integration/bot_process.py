@@ -1,8 +1,8 @@
 """`atelier run` as a process of its own against a loopback Discord: what the kill tests kill.
 
 Usage: python bot_process.py ADDRESS STEP_DELAY_S [PATIENCE], with settings in the environment as
-usual. Only addresses, the test pattern's speed and the length of pauses before something is tried
-again differ from the real command.
+usual. Only addresses, the test pattern's speed, the length of pauses before something is tried
+again and the patience before "is thinking…" differ from the real command.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import yarl
 
 from bot import __main__ as command_line
 from bot import models
-from bot.chat import delivery
+from bot.chat import answers, delivery
 from generation.work.checkpoints import PATTERN
 
 
@@ -24,6 +24,8 @@ def main(address: str, step_delay_s: str, patience: str = "1") -> None:
     vars(models)["PATTERN"] = slowed
     pauses_s = [each * float(patience) for each in delivery.RETRY_AFTER_S]
     vars(delivery)["RETRY_AFTER_S"] = tuple(pauses_s)
+    # How a command is answered must not depend on how busy the machine is that runs the tests.
+    vars(answers)["PATIENCE_S"] = 1.0
     sys.argv = ["atelier", "run"]
     command_line.main()
 

@@ -163,3 +163,27 @@ async def test_saved_is_said_of_jobs_that_are_in_line_already(
     assert life.job(job_id)["state"] != "held"
     edit.released.set()
     await life.in_state(job_id, "posted")
+
+
+async def test_a_record_that_takes_its_time_keeps_nobody_waiting_for_an_answer(
+    life: Life, discord: DiscordServer
+) -> None:
+    known = len(life.jobs())
+    with life.record_locked():
+        asked = await discord.slash(7, "imagine", prompt="a patient fox")
+        thinking = await life.answer(asked)
+        assert len(life.jobs()) == known, "it was answered before anything could be recorded"
+    await life.until(lambda: len(life.jobs()) > known, "a job")
+    job = await life.in_state(int(life.jobs()[known]["id"]), "posted")
+    assert str(job["message_id"]) == str(thinking["id"]), "and that answer became the picture"
+    assert life.message(job["id"])["id"] == thinking["id"]
+
+
+async def test_a_question_that_comes_late_is_for_one_person_and_leaves_nothing_in_public(
+    life: Life, discord: DiscordServer
+) -> None:
+    with life.record_locked():
+        asked = await discord.slash(13, "imagine", prompt="my first, late")
+        thinking = await life.answer(asked)
+    await life.until(lambda: asked.follow_up_ids, "the question")
+    await life.until(lambda: thinking["id"] not in discord.messages, "nothing in public")

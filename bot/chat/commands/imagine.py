@@ -8,7 +8,7 @@ import discord
 from discord import app_commands
 
 from bot.chat.actors import actor_of
-from bot.chat.answers import think, withdraw
+from bot.chat.answers import patiently, think
 from bot.chat.base import Interaction
 from bot.chat.views.asking import proceed
 from bot.grammar.prompts import parse_jobs
@@ -48,11 +48,12 @@ async def imagine(
     if len(urls) + (image is not None) > 1:
         raise Refused("I can start from one picture at a time; please give just one.")
     ask = Ask(text=text, channel_id=interaction.channel_id or 0, num_images=images)
-    if picture := image or next(iter(urls), None):
-        await _from_picture(interaction, ask, picture)
-    else:
-        studio, actor = interaction.client.studio, await actor_of(interaction)
-        await proceed(interaction, await studio.submit(actor, ask))
+    async with patiently(interaction):
+        if picture := image or next(iter(urls), None):
+            await _from_picture(interaction, ask, picture)
+        else:
+            studio, actor = interaction.client.studio, await actor_of(interaction)
+            await proceed(interaction, await studio.submit(actor, ask))
 
 
 async def _from_picture(
@@ -65,14 +66,9 @@ async def _from_picture(
     await studio.check_ask(actor, ask)
     # Fetching and decoding may take longer than the three seconds an answer may.
     await think(interaction, ephemeral=False)
-    try:
-        decoded = await uploads.read(actor.member_id, picture)
-        ask = dataclasses.replace(ask, image_png=decoded.png, image_notes=decoded.changes)
-        submission = await studio.submit(actor, ask)
-    except Exception:
-        await withdraw(interaction)
-        raise
-    await proceed(interaction, submission, is_open=True)
+    decoded = await uploads.read(actor.member_id, picture)
+    ask = dataclasses.replace(ask, image_png=decoded.png, image_notes=decoded.changes)
+    await proceed(interaction, await studio.submit(actor, ask))
 
 
 def _with_options(prompt: str, **options: str | None) -> str:

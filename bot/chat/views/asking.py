@@ -9,7 +9,7 @@ from typing import Any
 import discord
 
 from bot.chat.actors import actor_of
-from bot.chat.answers import acknowledge, replace, reply, withdraw
+from bot.chat.answers import acknowledge, replace, reply, stop_thinking
 from bot.chat.base import EditableMessage, Interaction, PressHandler
 from bot.chat.drafts import link
 from bot.chat.failures import DISCORD_FAILURES
@@ -28,27 +28,21 @@ log = logging.getLogger(__name__)
 SCOPES = tuple(Scope)  # a scope's place is its bit in a custom_id, also in messages of last year
 Section = discord.ui.Section[Any]
 SHOWN_AT_ONCE = 5  # Discord allows five answers in two seconds
-STANDS = "stands"  # in `interaction.extras`: the first message is no "is thinking…" any more
 
 
-async def proceed(
-    interaction: Interaction, submission: Submission, *, is_open: bool = False
-) -> None:
+async def proceed(interaction: Interaction, submission: Submission) -> None:
     """Ask what must be asked first; otherwise show the jobs and put them in line.
 
     Args:
         interaction: The command, button or form.
         submission: What the studio recorded for it.
-        is_open: Whether the first message stands as "is thinking…" already.
     """
     span = (submission.jobs[0].id, submission.jobs[-1].id)
     if not submission.needs_consent and not submission.needs_confirmation:
         actor = await actor_of(interaction)
         jobs = await interaction.client.studio.claim(actor, submission.jobs)
-        await stand(interaction, jobs, is_open=is_open)
+        await stand(interaction, jobs)
         return
-    if is_open:
-        await withdraw(interaction)
     if submission.needs_consent:
         question = consent_view(*span, answers=0)
     else:
@@ -56,7 +50,7 @@ async def proceed(
     await reply(interaction, question, ephemeral=True)
 
 
-async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool = False) -> None:
+async def stand(interaction: Interaction, jobs: Sequence[Job]) -> None:
     """Send the messages of queued jobs and put them in line.
 
     The first message is the answer to the interaction. What Discord does not take is sent by the
@@ -65,11 +59,7 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
     studio, messages = interaction.client.studio, interaction.client.messages
 
     async def answer(view: discord.ui.LayoutView) -> EditableMessage:
-        if not is_open or interaction.extras.get(STANDS):
-            return await reply(interaction, view)
-        sent = await interaction.edit_original_response(view=view)
-        interaction.extras[STANDS] = True
-        return sent
+        return await reply(interaction, view)
 
     async with messages.opening(jobs):
         await studio.line_up(jobs)
@@ -78,8 +68,7 @@ async def stand(interaction: Interaction, jobs: Sequence[Job], *, is_open: bool 
                 await messages.open(job, answer)
             except DISCORD_FAILURES as missed:
                 log.warning("answer_not_given", extra={"job_id": job.id, "cause": str(missed)})
-        if is_open and not interaction.extras.get(STANDS):
-            await withdraw(interaction)
+        await stop_thinking(interaction)  # before anybody else sends what was not answered
 
 
 # Consent

@@ -6,7 +6,7 @@ from typing import Any
 import discord
 
 from bot.chat.actors import actor_of
-from bot.chat.answers import acknowledge, open_form, reply
+from bot.chat.answers import acknowledge, open_form, patiently, reply
 from bot.chat.base import FormHandler, Interaction, PressHandler
 from bot.chat.presses import Action, Press, number_of
 from bot.chat.views import result as views
@@ -30,10 +30,11 @@ async def vote(interaction: Interaction, press: Press) -> None:
 async def again(interaction: Interaction, press: Press) -> None:
     """Draw the same prompt with new seeds."""
     studio = interaction.client.studio
-    submission = await studio.again(
-        await actor_of(interaction), press.numbers[0], interaction.channel_id or 0
-    )
-    await proceed(interaction, submission)
+    async with patiently(interaction):
+        submission = await studio.again(
+            await actor_of(interaction), press.numbers[0], interaction.channel_id or 0
+        )
+        await proceed(interaction, submission)
 
 
 async def open_remix(interaction: Interaction, press: Press) -> None:
@@ -81,12 +82,13 @@ async def open_remix(interaction: Interaction, press: Press) -> None:
 async def send_remix(interaction: Interaction, press: Press, values: Mapping[str, str]) -> None:
     """Start a remix; the new job remembers the picture it came from."""
     studio = interaction.client.studio
-    parent = await studio.image(number_of(values.get("image", "")) or 0)
-    if parent.job_id != press.numbers[0]:
-        raise Gone("That picture does not belong to this message.")
-    text = with_settings(values.get("prompt", ""), values.get("settings", ""))
-    ask = Ask(text=text, channel_id=interaction.channel_id or 0, parent=parent)
-    await proceed(interaction, await studio.submit(await actor_of(interaction), ask))
+    async with patiently(interaction):
+        parent = await studio.image(number_of(values.get("image", "")) or 0)
+        if parent.job_id != press.numbers[0]:
+            raise Gone("That picture does not belong to this message.")
+        text = with_settings(values.get("prompt", ""), values.get("settings", ""))
+        ask = Ask(text=text, channel_id=interaction.channel_id or 0, parent=parent)
+        await proceed(interaction, await studio.submit(await actor_of(interaction), ask))
 
 
 async def details(interaction: Interaction, press: Press) -> None:
