@@ -118,9 +118,9 @@ async def reply(
     await _settled(interaction)
     if THINKS in interaction.extras and not ephemeral:
         del shown["ephemeral"]
-        sent = await interaction.edit_original_response(**shown)
+        stands = await interaction.edit_original_response(**shown)
         del interaction.extras[THINKS]
-        return sent
+        return stands
     await stop_thinking(interaction)
     if is_answered(interaction):
         return await interaction.followup.send(**shown, wait=True)

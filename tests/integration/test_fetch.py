@@ -88,6 +88,12 @@ class Hub:
         return response
 
 
+@pytest.fixture(autouse=True)
+def online(monkeypatch):
+    """Forget what an engine in this very process did to its environment; a worker has its own."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+
+
 @contextlib.asynccontextmanager
 async def hub():
     found = Hub()
