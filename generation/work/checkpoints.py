@@ -46,8 +46,9 @@ class Checkpoint:
     Args:
         name: What people type after `--model`.
         title: What people read.
-        family: `slots` is drawn step by step in our own loop, `pipeline` whole by its diffusers
-            pipeline, `pattern` by the built-in technique without a model.
+        family: `slots` is drawn step by step in our own loop, `pipeline` as its class is (whole by
+            its diffusers pipeline, or in that loop too), `pattern` by the built-in technique
+            without a model.
         source: Folder or hub id; empty for `pattern`.
         revision: Pinned commit of a hub id; None for a folder.
         width: Trained width in pixels.
