@@ -45,6 +45,7 @@ DUE = f"""
       FROM messages
       WHERE wanted > shown AND state = 'open' AND next_try_at <= :now
         AND id NOT IN (SELECT value FROM json_each(:but))
+        AND (kind <> 'job' OR job_id NOT IN (SELECT value FROM json_each(:but_of)))
     ) WHERE turn <= :share
   )
   ORDER BY next_try_at, id LIMIT :limit
@@ -63,7 +64,10 @@ FAILED = """
     reason = :reason
   WHERE id = :id
 """
-GIVE_UP = "UPDATE messages SET state = :state, tried_at = :now, reason = :reason WHERE id = :id"
+GIVE_UP = """
+  UPDATE messages SET state = :state, tried_at = :now, reason = :reason
+  WHERE id = :id RETURNING CASE kind WHEN 'job' THEN job_id END AS job_id
+"""
 SENDING = "UPDATE messages SET tried_at = ? WHERE id = ?"
 PLACE = "UPDATE messages SET channel_id = ?, message_id = ? WHERE id = ?"
 SEND_ANEW = """
@@ -84,6 +88,7 @@ TOLD = """
   SELECT id FROM messages WHERE kind = 'direct' AND recipient_id = ? AND about = ?
 """
 SET_NONCE = "UPDATE messages SET nonce = 'atelier-m' || id WHERE id = ?"
+POSTING = (JobState.RENDERED, JobState.POSTED)
 LOG_CHANNEL = "SELECT settings ->> '$.log_channel_id' AS channel_id FROM servers WHERE id = ?"
 
 
@@ -181,7 +186,13 @@ class Outbox:
         return None if row is None else _message_of(row)
 
     async def due(
-        self, now: dt.datetime, limit: int, *, share: int | None = None, but: Collection[int] = ()
+        self,
+        now: dt.datetime,
+        limit: int,
+        *,
+        share: int | None = None,
+        but: Collection[int] = (),
+        but_of: Collection[int] = (),
     ) -> list[Message]:
         """Return messages to draw now, the longest due first.
 
@@ -190,12 +201,14 @@ class Outbox:
             limit: How many at most.
             share: How many at most of one channel; None: no such limit.
             but: Numbers of messages to leave out.
+            but_of: Numbers of jobs whose messages to leave out.
         """
         values = {
             "now": to_text(now),
             "limit": limit,
             "share": share or limit,
             "but": json.dumps(list(but)),
+            "but_of": json.dumps(list(but_of)),
         }
         return [_message_of(row) for row in await self._database.all(DUE, values)]
 
@@ -227,7 +240,7 @@ class Outbox:
             if job_id is None or not rows[0]["is_newest"]:
                 return
             if (await steps.get(connection, job_id)).state is JobState.RENDERED:
-                await steps.move(connection, job_id, JobState.RENDERED, JobState.POSTED, now=now)
+                await steps.move(connection, job_id, *POSTING, now=now)
 
     async def failed(
         self, message: int, *, next_try_at: dt.datetime, reason: str, now: dt.datetime
@@ -243,13 +256,30 @@ class Outbox:
         reason: str,
         now: dt.datetime,
         state: MessageState = MessageState.UNDELIVERABLE,
+        ends_job: bool = False,
     ) -> None:
         """Record that a message cannot be drawn, and why: gone, or not until something changes.
 
-        The job it shows stays as it is: pictures that nobody could be shown are not posted.
+        Args:
+            message: Its number in the record.
+            reason: For people to read.
+            now: When.
+            state: Gone, or undeliverable.
+            ends_job: Whether a rendered job that it shows ends with it, as posted to nobody.
+                Otherwise that stays rendered: it may be shown yet.
+
+        Raises:
+            NotFound: None has this number.
         """
         values = {"id": message, "state": state, "reason": reason, "now": to_text(now)}
-        await self._set(message, GIVE_UP, values)
+        async with self._database.transaction() as connection:
+            rows = list(await connection.execute_fetchall(GIVE_UP, values))
+            if not rows:
+                raise NotFound("message", message)
+            job_id = rows[0]["job_id"] if ends_job else None
+            if job_id and (await steps.get(connection, job_id)).state is JobState.RENDERED:
+                told, (rendered, posted) = f"delivered to nobody: {reason}", POSTING
+                await steps.move(connection, job_id, rendered, posted, now=now, reason=told)
 
     async def sending(self, message: int, now: dt.datetime) -> None:
         """Record that a message is about to be sent, so that it is looked for if that gets lost."""

@@ -32,7 +32,7 @@ from generation.work.jobs import Job, JobState
 from generation.work.outside import Outside, just_wait
 from generation.work.results import StepDone
 from generation.work.tickets import Wait
-from storage.errors import StorageError, TransitionRefused
+from storage.errors import StorageError
 from storage.outbox import Message, MessageKind, MessageState
 from storage.store import Store
 
@@ -115,18 +115,22 @@ class Delivery:
         moment = max(now(), self._due_at or now())
         try:
             due = await self._store.outbox.due(
-                moment, 2 * AT_ONCE, share=IN_ONE_CHANNEL, but=self._under_way
+                moment,
+                2 * AT_ONCE,
+                share=IN_ONE_CHANNEL,
+                but=self._under_way,
+                but_of=self._opening,
             )
             next_at = await self._store.outbox.next_due_at(moment)
         except StorageError as failure:
             log.warning("outbox_unreadable", extra={"cause": str(failure)})
             return moment + dt.timedelta(seconds=self._retry_after_s[0])
-        busy = collections.Counter(_place(message) for message, _ in self._under_way.values())
+        busy = collections.Counter(_channel_of(message) for message, _ in self._under_way.values())
         for message in due:
             if message.id in self._under_way or message.job_id in self._opening:
                 continue  # its end wakes us
-            if len(self._under_way) < AT_ONCE and busy[_place(message)] < IN_ONE_CHANNEL:
-                busy[_place(message)] += 1
+            if len(self._under_way) < AT_ONCE and busy[_channel_of(message)] < IN_ONE_CHANNEL:
+                busy[_channel_of(message)] += 1
                 self._start(message, self._show(message))
         return next_at
 
@@ -199,48 +203,40 @@ class Delivery:
 
     async def _failed(self, message: Message, failure: discord.HTTPException) -> None:
         """Try again later what may pass, and give up what cannot; each says why in the record."""
-        if _may_pass(message, failure) and message.tries < MAX_TRIES:
+        if _may_pass(message, failure):
             await self._later(message, failure)
-            if not message.tries and (failure.status == 403 or failure.code == ARCHIVED):
+            is_new = not message.tries or message.reason != failure.text
+            if is_new and (failure.status == 403 or failure.code == ARCHIVED):
                 await self._tell_stuck(message)
             return
         state = MessageState.GONE if failure.code in GONE else MessageState.UNDELIVERABLE
         reason = failure.text or f"error {failure.code or failure.status}"
         level = logging.ERROR if failure.status == 400 else logging.WARNING  # a fault of ours
         log.log(level, "message_given_up", extra={"number": message.id, "cause": str(failure)})
-        await self._store.outbox.give_up(message.id, reason=reason, now=now(), state=state)
-        if message.kind is MessageKind.JOB and message.job_id is not None:
-            if not _may_pass(message, failure):
-                await self._end_unseen(message.job_id, reason)
-            if state is MessageState.UNDELIVERABLE:
-                await self._tell_stuck(message)
-
-    async def _end_unseen(self, job_id: int, reason: str) -> None:
-        with contextlib.suppress(TransitionRefused):
-            await self._store.jobs.move(
-                job_id,
-                expected=JobState.RENDERED,
-                to=JobState.POSTED,
-                now=now(),
-                reason=f"delivered to nobody: {reason}",
-            )
+        await self._store.outbox.give_up(
+            message.id, reason=reason, now=now(), state=state, ends_job=True
+        )
+        if state is MessageState.UNDELIVERABLE:
+            await self._tell_stuck(message)
 
     async def _later(self, message: Message, failure: Exception) -> None:
+        """Try again after a pause, but not for ever."""
+        outbox, moment = self._store.outbox, now()
         pause_s = self._retry_after_s[min(message.tries, len(self._retry_after_s) - 1)]
         cause = failure.text if isinstance(failure, discord.HTTPException) else ""
+        reason = cause or "the connection or the record failed"
         log.warning("message_delayed", extra={"number": message.id, "cause": str(failure)})
         try:
-            await self._store.outbox.failed(
-                message.id,
-                next_try_at=now() + dt.timedelta(seconds=pause_s),
-                reason=cause or "the connection or the record failed",
-                now=now(),
-            )
+            if message.tries < MAX_TRIES:
+                next_try_at = moment + dt.timedelta(seconds=pause_s)
+                await outbox.failed(message.id, next_try_at=next_try_at, reason=reason, now=moment)
+            else:
+                await outbox.give_up(message.id, reason=reason, now=moment)
         except StorageError:  # then it is due as before
             await asyncio.sleep(self._retry_after_s[0])
 
     async def _tell_stuck(self, message: Message) -> None:
-        """Tell whom it concerns that a message cannot be shown as it should."""
+        """Tell whom it concerns that a job's message cannot be shown as it should."""
         if message.kind is not MessageKind.JOB or message.job_id is None:
             return
         job = await self._store.jobs.get(message.job_id)
@@ -284,17 +280,14 @@ class Delivery:
         if message is None or message.message_id is not None:
             return
         fresh = await self._store.jobs.get(job.id)
-        is_begun = fresh.state not in {JobState.QUEUED, JobState.RUNNING}
-        draft = None if is_begun else await self._drafts.of_job(fresh)
+        is_over = fresh.state not in {JobState.QUEUED, JobState.RUNNING}
+        draft = None if is_over else await self._drafts.of_job(fresh)
         view = draft.view if draft else views.placeholder(fresh, status="Drawing …")
         self._posts.doubt(message.id)
         began_at_s = self._clock()
         sent = await send(view)
-        self._posts.remember(message.id, sent)
-        await self._store.outbox.place(
-            message.id, channel_id=message.channel_id or 0, message_id=sent.id
-        )
-        if not is_begun:
+        await self._posts.remember(message, sent)
+        if draft:
             await self._store.outbox.shown(message.id, message.wanted, now())
         if self._clock() - began_at_s > SUSPICIOUS_S:
             with contextlib.suppress(discord.HTTPException, aiohttp.ClientError):
@@ -352,7 +345,7 @@ class Delivery:
             log.info("progress_not_shown", extra={"number": message.id, "cause": str(missed)})
 
 
-def _place(message: Message) -> int | None:
+def _channel_of(message: Message) -> int | None:
     """Return what Discord counts its limits by."""
     return message.channel_id or message.recipient
 

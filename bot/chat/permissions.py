@@ -4,7 +4,8 @@ import discord
 
 REASONS = {
     "view_channel": "to see the channels it answers in, and to edit its own messages there",
-    "send_messages": "to send the second and later results of `{red, green} fox`, and reports",
+    "send_messages": "to send the sixth and later results of one command, what is drawn 15 minutes "
+    "after it was asked for, and lines in the log channel",
     "send_messages_in_threads": "the same, where people draw in threads",
     "attach_files": "to show the pictures",
     "read_message_history": "to find its own unfinished message again after a crash",

@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 TOKEN_LIFE_S = 14 * 60.0  # Discord keeps an interaction's token for 15 minutes
 TOKEN_DEAD = {10015, 50027}  # unknown webhook, invalid webhook token
 ARCHIVED = 50083
-SEARCHED_MESSAGES = 200
-SEARCHED_AROUND = 1_000  # where it must be, if it was sent: a busy channel has that in minutes
+SEARCHED_BACK = 200  # messages
+SEARCHED_ON = 1_000  # from when it was sent, if it was: a busy channel has that in minutes
 SKEW = dt.timedelta(minutes=1)  # as far as our clock may be ahead of Discord's
 KEPT = 1_000  # messages whose attachments are remembered, so that a vote uploads nothing again
 
@@ -53,12 +53,12 @@ class Posts:
         )
         self._unsure: set[int] = set()  # answers that may stand without our knowing
 
-    def remember(self, message: int, sent: EditableMessage) -> None:
-        """Keep a message as an interaction's answer, while that token lives."""
-        self._unsure.discard(message)
+    async def remember(self, message: Message, sent: EditableMessage) -> None:
+        """Record where an interaction's answer stands, and keep it while that token lives."""
         moment = self._clock()
         self._young = {key: kept for key, kept in self._young.items() if kept[1] > moment}
-        self._young[message] = (sent, moment + TOKEN_LIFE_S)
+        self._young[message.id] = (sent, moment + TOKEN_LIFE_S)
+        await self._place(message, sent)
 
     def doubt(self, message: int) -> None:
         """Look for an answer before it is sent: it may have been, without our being told."""
@@ -133,6 +133,7 @@ class Posts:
 
     async def _place(self, message: Message, sent: discord.Message) -> None:
         await self._outbox.place(message.id, channel_id=sent.channel.id, message_id=sent.id)
+        self._unsure.discard(message.id)
 
     async def _unarchive(self, thread_id: int) -> None:
         """Open an archived thread again; Discord takes no edit in it before."""
@@ -159,7 +160,6 @@ class Posts:
         try:
             async for found in self._around(channel, message):
                 await self._place(message, found)
-                self._unsure.discard(message.id)
                 return found.id
         except discord.Forbidden as missed:
             log.warning("message_not_looked_for", extra={"cause": str(missed)})
@@ -168,14 +168,17 @@ class Posts:
     async def _around(
         self, channel: discord.PartialMessageable | discord.DMChannel, message: Message
     ) -> AsyncIterator[discord.Message]:
-        """Yield the messages of a job: from now backwards, from when it was sent, and asked for."""
-        asked = message.sent_after or discord.utils.time_snowflake(message.created_at - SKEW)
-        sent = discord.utils.time_snowflake((message.tried_at or message.next_try_at) - SKEW)
+        """Yield the messages of a job: backwards from now, then from when it was last tried.
+
+        One that was never tried with the bot's own token may be the answer to its command, which was
+        given when it was first wanted. Before each further try it was looked for, too.
+        """
+        tried = discord.utils.time_snowflake((message.tried_at or message.next_try_at) - SKEW)
+        since = discord.Object(max(message.sent_after or 0, tried))
         seen: set[int] = set()
         for history in (
-            channel.history(limit=SEARCHED_MESSAGES),
-            channel.history(limit=SEARCHED_AROUND, after=discord.Object(max(asked, sent))),
-            channel.history(limit=SEARCHED_MESSAGES, after=discord.Object(asked)),
+            channel.history(limit=SEARCHED_BACK),
+            channel.history(limit=SEARCHED_ON, after=since),
         ):
             async for found in history:
                 if found.id not in seen and _stands_on(found, message.job_id or 0):

@@ -211,6 +211,16 @@ async def test_what_was_undeliverable_is_tried_at_the_next_change_and_what_is_go
     assert not message.is_due or message.wanted > message.shown
 
 
+async def test_what_is_given_up_for_good_ends_its_job_in_the_same_transaction(scene):
+    job, _ = await scene.rendered()
+    message = await scene.store.outbox.of_job(job.id)
+    gone = {"state": MessageState.GONE, "ends_job": True}
+    await scene.store.outbox.give_up(message.id, reason="deleted", now=NOW, **gone)
+    job = await scene.store.jobs.get(job.id)
+    assert (job.state, job.reason) == (JobState.POSTED, "delivered to nobody: deleted")
+    await scene.store.outbox.give_up(message.id, reason="deleted", now=NOW, **gone)
+
+
 async def test_the_place_of_a_message_is_the_place_of_its_job(scene):
     job = await scene.job()
     message = await scene.store.outbox.of_job(job.id)
