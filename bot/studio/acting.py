@@ -6,6 +6,7 @@ from bot.studio.actors import Actor
 from bot.studio.dispatch import Dispatcher
 from bot.studio.drawing import now
 from bot.studio.gate import Gate
+from bot.studio.oversight import Oversight
 from bot.studio.refusals import Gone, Refused
 from generation.work.jobs import Image, Job, JobState
 from storage.errors import StorageError, TransitionRefused
@@ -29,6 +30,7 @@ class Acting:
         self.store = store
         self.gate = gate
         self.dispatcher = dispatcher
+        self.oversight = Oversight(store, dispatcher)
 
     async def job(self, job_id: int) -> Job:
         """Return a job.
