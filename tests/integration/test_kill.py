@@ -259,7 +259,8 @@ async def test_orderly_restarts_cost_a_job_nothing(life: Life) -> None:
         assert life.job(job_id)["state"] == "queued"
         await life.start()
     await life.in_state(job_id, "posted")
-    ends = [row["outcome"] for row in life.rows("SELECT outcome FROM attempts ORDER BY number")]
+    sql = "SELECT outcome FROM attempts WHERE job_id = ? ORDER BY number"
+    ends = [row["outcome"] for row in life.rows(sql, job_id)]
     assert set(ends[:-1]) == {"stopped"}
     life.assert_nothing_lost()
 
