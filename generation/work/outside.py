@@ -43,6 +43,24 @@ def killed_after(
         timer.cancel()
 
 
+async def pause(seconds: float) -> None:
+    """Wait so many real seconds."""
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+
+    def end() -> None:
+        if not over.done():
+            over.set_result(None)
+
+    timer = threading.Timer(seconds, lambda: loop.call_soon_threadsafe(end))
+    timer.daemon = True
+    timer.start()
+    try:
+        await over
+    finally:
+        timer.cancel()
+
+
 async def at_most(awaitable: Awaitable[Any], timeout_s: float) -> Any:
     """Wait at most so many real seconds.
 
