@@ -112,7 +112,7 @@ class Attempts:
             outcome: How it ended.
             now: When.
             to: Where the job goes; by default it ends as failed or cancelled, and otherwise waits
-                again. A wish to cancel it wins over waiting.
+                again. A wish to cancel it wins, whatever became of the attempt.
             reason: For people to read.
 
         Raises:
@@ -126,9 +126,9 @@ class Attempts:
         async with self._database.transaction() as connection:
             job = await steps.get(connection, job_id)
             to = to or usual.get(outcome, JobState.QUEUED)
-            if to is JobState.QUEUED and job.cancel_wanted_at is not None:
-                to = JobState.CANCELLED
-            if to is JobState.CANCELLED:
+            if job.cancel_wanted_at is not None:
+                to, reason = JobState.CANCELLED, job.reason
+            elif to is JobState.CANCELLED:
                 reason = reason or job.reason
             await steps.move(
                 connection, job_id, JobState.RUNNING, to, now=now, reason=reason, outcome=outcome

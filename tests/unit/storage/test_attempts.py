@@ -102,6 +102,16 @@ async def test_a_wish_to_cancel_outlives_whatever_becomes_of_the_worker(scene):
         assert (ended.state, ended.reason) == (JobState.CANCELLED, "by its owner")
 
 
+async def test_what_was_wished_cancelled_is_not_said_to_have_failed(scene):
+    job = await scene.running()
+    await scene.store.jobs.want_cancel(job.id, **STOPPED)
+    ended = await scene.store.attempts.end(
+        job.id, Outcome.DIED, to=JobState.FAILED, reason="set aside", now=NOW
+    )
+    assert (ended.state, ended.reason) == (JobState.CANCELLED, "by its owner")
+    assert await outcomes(scene, job) == ["died"]
+
+
 async def test_what_was_wished_cancelled_is_recorded_without_pictures(scene):
     job = await scene.running()
     await scene.store.jobs.want_cancel(job.id, **STOPPED)
