@@ -65,6 +65,7 @@ class DiscordServer(Messages):
         self.commands: list[dict[str, Any]] = []
         self.interactions: dict[str, Interaction] = {}
         self.forms: list[dict[str, Any]] = []
+        self.uploads: dict[str, bytes] = {}
         self.beat_interval_ms = 41_250
         self.acknowledges = True  # the gateway's heartbeats
         self.permissions: dict[int, str] = {}  # in the channel
@@ -73,7 +74,9 @@ class DiscordServer(Messages):
 
     # What members do
 
-    async def slash(self, member_id: int, name: str, **options: str | int) -> Interaction:
+    async def slash(
+        self, member_id: int, name: str, *, image: bytes | None = None, **options: str | int
+    ) -> Interaction:
         """Send a slash command; `name` may be a group and its subcommand."""
         name, _, inner = name.partition(" ")
         given: list[dict[str, Any]] = [
@@ -82,7 +85,12 @@ class DiscordServer(Messages):
         ]
         if inner:
             given = [{"name": inner, "type": 1, "options": given}]
-        return await self._interact(member_id, 2, {**self._command(name), "options": given})
+        content = {**self._command(name), "options": given}
+        if image is not None:
+            attachment = self._attach(image)
+            given.append({"name": "image", "type": 11, "value": attachment["id"]})
+            content["resolved"] = {"attachments": {attachment["id"]: attachment}}
+        return await self._interact(member_id, 2, content)
 
     async def menu(self, member_id: int, name: str, message: Mapping[str, Any]) -> Interaction:
         """Choose a message's context menu entry."""
@@ -123,6 +131,17 @@ class DiscordServer(Messages):
     def called(self, method: str, path: str) -> list[Call]:
         """Return the requests so far to a path (a regular expression)."""
         return [c for c in self.calls if c.method == method and re.search(path, c.path)]
+
+    def _attach(self, image: bytes) -> dict[str, Any]:
+        """Take a picture that a member sends with a command."""
+        number = str(self._snowflake())
+        self.uploads[number] = image
+        url = f"http://{self.address}/uploads/{number}"
+        about = {"id": number, "filename": "mine.png", "content_type": "image/png"}
+        return {**about, "size": len(image), "url": url, "proxy_url": url}
+
+    async def _uploaded(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.uploads[request.match_info["number"]])
 
     def _command(self, name: str) -> dict[str, Any]:
         command = next(each for each in self.commands if each["name"] == name)
@@ -373,6 +392,7 @@ class DiscordServer(Messages):
         server = cls(token)
         served = web.Application(client_max_size=128 * 2**20)
         served.router.add_get("/gateway", server._gateway)
+        served.router.add_get("/uploads/{number}", server._uploaded)
         served.router.add_route("*", "/api/{path:.*}", server._receive)
         runner = web.AppRunner(served, access_log=None, shutdown_timeout=0.2)
         await runner.setup()

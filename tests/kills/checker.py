@@ -46,6 +46,8 @@ IMAGES = """
   FROM images ORDER BY job_id, position
 """
 LINES = "SELECT * FROM messages WHERE kind = 'log'"
+NAMED_FILES = "SELECT DISTINCT sha256 FROM images WHERE removed_at IS NULL"
+INPUT_FILES = "SELECT DISTINCT sha256 FROM job_inputs"  # uploads among them, kept for a while
 LIVING_FILES = "SELECT DISTINCT sha256 FROM files WHERE gone_at IS NULL"
 FTS = "INSERT INTO prompts (prompts, rank) VALUES ('integrity-check', 1)"
 
@@ -240,9 +242,8 @@ class Checker:
         store = await Store.open(self._data_dir)
         try:
             await store.files.sweep(dt.datetime.now(dt.UTC) + SWEPT_AFTER)
-            named = await store.database.all(
-                "SELECT DISTINCT sha256 FROM images WHERE removed_at IS NULL"
-            )
+            named = await store.database.all(NAMED_FILES)
+            started_from = await store.database.all(INPUT_FILES)
             living = await store.database.all(LIVING_FILES)
         finally:
             await store.close()
@@ -253,7 +254,7 @@ class Checker:
                 yield Violation("a row without its file", row["sha256"])
             elif hashlib.sha256(path.read_bytes()).hexdigest() != row["sha256"]:
                 yield Violation("a file is damaged", row["sha256"])
-        for sha256 in there.keys() - {row["sha256"] for row in named}:
+        for sha256 in there.keys() - {row["sha256"] for row in [*named, *started_from]}:
             yield Violation("a file that no row names", sha256)
         for sha256 in there.keys() ^ {row["sha256"] for row in living}:
             yield Violation("files and their rows differ", sha256)

@@ -15,7 +15,7 @@ from storage.store import IMAGES_NAME
 from tests.integration.life import Life
 
 SIZE_BYTES = 12 * 2**20
-FREE_BYTES = (0, 60_000)  # left on a full disk
+FREE_BYTES = (0, 400_000)  # left on a full disk
 LIMIT_BYTES = 4_096  # of any file that a process may write
 
 
@@ -24,7 +24,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
     """Put a small disk under a folder, where that is permitted; yields whether it was."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_BYTES}", "tmpfs", str(folder)]
-    is_mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
+    is_mounted = _is_done(mount)
     try:
         yield is_mounted
     finally:
@@ -32,15 +32,39 @@ def small_disk(folder: Path) -> Iterator[bool]:
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-async def trouble(life: Life, dice: random.Random, *, is_small: bool) -> None:
-    """Let the disk be full, or the pictures' folder be no folder, every now and then; for ever."""
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[bool]:
+    """Let nothing be written on a small disk that nobody uses; yields whether that is so."""
+    remount = ["mount", "-o", "remount,ro", str(folder)]
+    is_so = folder.is_mount() and _is_done(remount)
+    try:
+        yield is_so
+    finally:
+        if is_so:
+            subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+
+
+def _is_done(command: list[str]) -> bool:
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
+async def trouble(life: Life, dice: random.Random, in_use: asyncio.Lock, *, is_small: bool) -> None:
+    """Let the disk be full, or the pictures' folder be no folder, every now and then; for ever.
+
+    Args:
+        life: Whose.
+        dice: When, how and for how long.
+        in_use: Held meanwhile: the disk is not made read-only then.
+        is_small: Whether it is small enough to be filled up.
+    """
     while True:
-        await asyncio.sleep(dice.uniform(0.3, 1.5))
-        kinds = [unwritable(life), limited(life)]
+        await asyncio.sleep(dice.uniform(0.5, 4.0))
+        kinds = [unwritable(life)] * 2 + [limited(life)]
         if is_small:
             kinds += [full(life, dice.randint(*FREE_BYTES))] * 2
-        with dice.choice(kinds):
-            await asyncio.sleep(dice.uniform(0.2, 1.5))
+        async with in_use:
+            with dice.choice(kinds):
+                await asyncio.sleep(dice.uniform(0.2, 1.5))
 
 
 @contextlib.contextmanager

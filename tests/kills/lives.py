@@ -25,6 +25,7 @@ from tests.kills.weather import MOODS, calm, weather_of
 
 KILLS_OF_A_LIFE = 10
 KINDS = ("ordinary", "ordinary", "migration", "ordinary", "full disk", "ordinary", "ordinary")
+REFUSED = 3  # the exit code of a start that is refused
 ENDS_WITHIN_S = 40.0  # everything that waits, once all is well
 QUIET_S = 0.4  # for an edit that is under way
 PENDING = """
@@ -35,6 +36,7 @@ DUE = """
   SELECT kind, job_id, wanted, shown, tries, next_try_at, reason FROM messages
   WHERE wanted > shown AND state = 'open'
 """
+SETTINGS = {"ATELIER_UPLOAD_HOSTS": '["127.0.0.1"]'}
 BUGS = re.compile(
     r"\b(interaction_failed|message_not_shown|event_not_handled|job_broke|loop_stopped|not_shown"
     r"|this is a bug|not_ended|Ignoring exception|never retrieved|never awaited)\b"
@@ -76,7 +78,7 @@ async def live(
     async with contextlib.AsyncExitStack() as stack:
         discord = await stack.enter_async_context(DiscordServer.open(TOKEN))
         step_delay_s = dice.choice((0.0, 0.02, 0.06))
-        life = Life(directory, discord, step_delay_s, {}, patience=0.05)
+        life = Life(directory, discord, step_delay_s, SETTINGS, patience=0.05)
         is_small = told.kind == "full disk" and stack.enter_context(disks.small_disk(life.data_dir))
         stage = Stage(life, dice, told)
         stack.push_async_callback(stage.close)
@@ -107,6 +109,7 @@ class Stage:
         self._life, self._dice, self._told = life, dice, told
         self._tasks: list[asyncio.Task[None]] = []
         self._trouble: asyncio.Task[None] | None = None
+        self._disk = asyncio.Lock()  # held while it is in trouble
         self._blows = 0
         self._is_expected = True  # that the bot does not run
         self.crowd = Crowd(life)
@@ -126,7 +129,9 @@ class Stage:
     def trouble(self, *, is_small: bool) -> None:
         """Let the disk be full or read-only now and then."""
         dice = random.Random(self._dice.random())
-        self._trouble = asyncio.create_task(disks.trouble(self._life, dice, is_small=is_small))
+        self._trouble = asyncio.create_task(
+            disks.trouble(self._life, dice, self._disk, is_small=is_small)
+        )
 
     async def blow(self) -> None:
         """Let members act, and strike at the planned moment."""
@@ -136,6 +141,9 @@ class Stage:
         deeds = [random.Random(self._dice.random()) for _ in range(self._dice.randint(2, 7))]
         self._note_death()
         if not life.is_alive:
+            if self._trouble and self._dice.random() < 0.25:
+                async with self._disk:
+                    await self._refused_on_read_only()
             await life.spawn()
             if not blow.is_at_start:
                 await self._ready()
@@ -158,7 +166,8 @@ class Stage:
         life = self._life
         if self._trouble is not None:
             self._trouble.cancel()
-            await asyncio.gather(self._trouble, return_exceptions=True)
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._trouble
         life.discord.weather = calm
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._note_death()
@@ -206,6 +215,17 @@ class Stage:
             self._note_death()
             await life.spawn()
         raise AssertionError(f"it does not start:\n{life.log()[-3000:]}")
+
+    async def _refused_on_read_only(self) -> None:
+        """Start on a disk that cannot be written to: refused, in a sentence."""
+        with disks.read_only(self._life.data_dir) as is_so:
+            if not is_so:
+                return
+            await self._life.spawn()
+            code = await self._life.ended()
+            said = self._life.log().strip().splitlines()[-1]
+            if code != REFUSED or not said.startswith("atelier: "):
+                self._add("a read-only disk was not refused", f"{code}: {said}")
 
     def _note_death(self) -> None:
         """Note if the bot has ended though nobody struck it."""

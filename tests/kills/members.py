@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 import dataclasses
+import io
 import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+
+from PIL import Image
 
 from tests.integration.discord_limits import TEXT, walk
 from tests.integration.discord_objects import MANAGE
@@ -84,6 +87,13 @@ class Crowd:
     async def _imagine(self, dice: random.Random) -> None:
         words = f"thing {dice.randrange(10**6)}{dice.choice(('', '', ' --q 2'))}"
         await self._slash(dice.choice(ARTISTS), words)
+
+    async def _imagine_from(self, dice: random.Random) -> None:
+        """Start from a picture of one's own, of which there are few."""
+        file = io.BytesIO()
+        Image.new("RGB", (96, 96), dice.choice(("red", "green", "blue"))).save(file, format="PNG")
+        words = f"like mine {dice.randrange(10**6)}"
+        await self._slash(dice.choice(ARTISTS), words, file.getvalue())
 
     async def _imagine_three(self, dice: random.Random) -> None:
         await self._slash(dice.choice(ARTISTS), f"{{a, b, c}} {dice.randrange(10**6)}")
@@ -178,8 +188,10 @@ class Crowd:
         message_id = int(on["id"]) if on else None
         self.promises.append(Promise(kind, member, job_id, given, message_id))
 
-    async def _slash(self, member: int, prompt: str) -> Interaction:
-        return await self._reached(lambda: self._discord.slash(member, "imagine", prompt=prompt))
+    async def _slash(self, member: int, prompt: str, image: bytes | None = None) -> Interaction:
+        return await self._reached(
+            lambda: self._discord.slash(member, "imagine", prompt=prompt, image=image)
+        )
 
     async def _click(self, member: int, message: Message, label: str) -> Interaction:
         return await self._reached(lambda: self._discord.click(member, message, label))
@@ -236,6 +248,7 @@ def _number(pattern: str | re.Pattern[str], message: Message) -> int:
 
 DEEDS: dict[Callable[[Crowd, random.Random], Awaitable[None]], int] = {
     Crowd._imagine: 30,
+    Crowd._imagine_from: 6,
     Crowd._imagine_three: 6,
     Crowd._imagine_six: 6,
     Crowd._come: 10,
