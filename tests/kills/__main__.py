@@ -125,6 +125,7 @@ def _report(console: Console, lives: list[Told], elapsed_s: float) -> None:
         table.add_section()
     table.add_row("jobs", str(states.total()))
     table.add_row("interactions", str(sum(told.interactions for told in lives)))
+    table.add_row("told, and so", str(sum(told.promises for told in lives)))
     table.add_row("requests", str(sum(told.requests for told in lives)))
     console.print(table)
     found: dict[str, list[str]] = defaultdict(list)

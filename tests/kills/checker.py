@@ -76,6 +76,7 @@ class Checker:
 
     def __init__(self, discord: DiscordServer, data_dir: Path, promises: Sequence[Promise]) -> None:
         self._discord, self._data_dir, self._promises = discord, data_dir, promises
+        self.kept = 0  # promises that were made and are so
         self._posts: dict[int, list[Message]] = defaultdict(list)
         for post in discord.posts():
             for number in {int(n) for n in OF_A_JOB.findall(custom_ids(post))}:
@@ -231,6 +232,8 @@ class Checker:
             if not record.execute(sql, values).fetchone()[0]:
                 detail = f"{promise.kind}, member {promise.member_id}, job {promise.job_id}"
                 yield Violation("what was promised is not so", f"{detail}: {said[:160]!r}")
+            else:
+                self.kept += 1
 
     # The disk
 

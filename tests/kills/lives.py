@@ -57,6 +57,7 @@ class Told:
     violations: list[Violation] = dataclasses.field(default_factory=list)
     states: Counter[str] = dataclasses.field(default_factory=Counter)
     interactions: int = 0
+    promises: int = 0
     requests: int = 0
     elapsed_s: float = 0.0
 
@@ -90,7 +91,9 @@ async def live(
             await stage.blow()
             yield told
         await stage.settle()
-        told.violations += await Checker(discord, life.data_dir, stage.crowd.promises).check()
+        checker = Checker(discord, life.data_dir, stage.crowd.promises)
+        told.violations += await checker.check()
+        told.promises = checker.kept
         told.states = Counter(job["state"] for job in life.jobs() if job["reason"] != OLD_REASON)
         told.interactions, told.requests = len(discord.interactions), len(discord.calls)
     told.elapsed_s = time.monotonic() - began_at_s

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import random
 import re
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -179,7 +180,10 @@ class Crowd:
         return dice.choice(posts[-12:])
 
     def _owner(self, job_id: int) -> int:
-        rows = self._life.rows(OWNER, job_id)
+        try:
+            rows = self._life.rows(OWNER, job_id)
+        except sqlite3.OperationalError as unreadable:  # the disk is full, or read-only
+            raise Unanswered from unreadable
         return int(rows[0]["discord_id"]) if rows else MODERATOR
 
     def _promise(
