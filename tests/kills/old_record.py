@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -35,14 +36,27 @@ INSERT = {
 }
 
 
-def write(data_dir: Path, discord: DiscordServer) -> None:
-    """Write the record, the files, and what stands in Discord."""
+def write(
+    data_dir: Path,
+    discord: DiscordServer,
+    *,
+    ended: int = ENDED,
+    waiting: Sequence[str] = WAITING,
+) -> None:
+    """Write the record, the files, and what stands in Discord.
+
+    Args:
+        data_dir: Gets the record and the files; must not exist.
+        discord: Gets the messages.
+        ended: How many jobs without pictures.
+        waiting: States of the jobs that are under way.
+    """
     data_dir.mkdir(parents=True)
     files = ImageFiles(data_dir / IMAGES_NAME)
     rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in INSERT}
     rows["people"] = [(member,) for member in ARTISTS]
     at = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=30)).isoformat(timespec="microseconds")
-    states = ["posted"] * POSTED + ["failed"] * ENDED + list(WAITING)
+    states = ["posted"] * POSTED + ["failed"] * ended + list(waiting)
     for job_id, state in enumerate(states, start=1):
         prompt, message_id = f"an old thing {job_id}", None
         if state in {"posted", "rendered"}:
