@@ -35,6 +35,7 @@ LAST_TOLD = f"""
   WHERE messages.kind = 'log' AND messages.guild_id = ? ORDER BY messages.id DESC LIMIT 1
 """
 # No channel takes more than its share, or one that Discord slows down would keep all others waiting.
+# However much is due after an outage, only the longest due of it are looked at.
 DUE = f"""
   SELECT {_COLUMNS} FROM messages
   WHERE id IN (
@@ -42,10 +43,13 @@ DUE = f"""
       SELECT id, row_number() OVER (
         PARTITION BY channel_id, recipient_id ORDER BY next_try_at, id
       ) AS turn
-      FROM messages
-      WHERE wanted > shown AND state = 'open' AND next_try_at <= :now
-        AND id NOT IN (SELECT value FROM json_each(:but))
-        AND (kind <> 'job' OR job_id NOT IN (SELECT value FROM json_each(:but_of)))
+      FROM (
+        SELECT id, channel_id, recipient_id, next_try_at FROM messages
+        WHERE wanted > shown AND state = 'open' AND next_try_at <= :now
+          AND id NOT IN (SELECT value FROM json_each(:but))
+          AND (kind <> 'job' OR job_id NOT IN (SELECT value FROM json_each(:but_of)))
+        ORDER BY next_try_at LIMIT 1000
+      )
     ) WHERE turn <= :share
   )
   ORDER BY next_try_at, id LIMIT :limit

@@ -112,6 +112,8 @@ class Delivery:
 
     async def _start_due(self) -> dt.datetime | None:
         """Begin with what is due and return when the next will be, as far as that is known."""
+        if len(self._under_way) >= AT_ONCE:
+            return None  # the end of one wakes us
         moment = max(now(), self._due_at or now())
         try:
             due = await self._store.outbox.due(

@@ -301,6 +301,15 @@ async def test_progress_that_comes_after_the_end_is_not_shown(desk: Desk) -> Non
     assert len(desk.names(job)) == 4
 
 
+async def test_a_wish_to_cancel_is_not_covered_by_progress(desk: Desk) -> None:
+    job = await desk.running()
+    await desk.store.jobs.want_cancel(job.id, by=ALICE, reason="by its owner", now=now())
+    await desk.shown(job)
+    await desk.delivery.show_progress(job, step(job))
+    await asyncio.sleep(0.1)
+    assert "Stopping at the next step" in text_of(desk.message(job))
+
+
 async def test_every_preview_is_another_picture(desk: Desk) -> None:
     job = await desk.running()
     await desk.shown(job)
