@@ -48,12 +48,17 @@ class Residents:
     Args:
         checkpoints: Name to description of all that may be loaded.
         place: Where.
+
+    Attributes:
+        is_on_gpu: Whether one was ever put onto a GPU, or was to be: from then on this process
+            depends on it, whatever is loaded.
     """
 
     def __init__(self, checkpoints: Mapping[str, Checkpoint], place: Place) -> None:
         self._checkpoints = dict(checkpoints)
         self._place = place
         self._loaded: OrderedDict[str, AnyTechnique] = OrderedDict()
+        self.is_on_gpu = False
 
     def __contains__(self, name: str) -> bool:
         return name in self._loaded
@@ -62,12 +67,6 @@ class Residents:
     def max_images(self) -> dict[str, int]:
         """How many pictures each loaded one draws at once, by name."""
         return {name: technique.max_images for name, technique in self._loaded.items()}
-
-    @property
-    def is_on_gpu(self) -> bool:
-        """Whether a loaded one is on a GPU."""
-        fields = [technique.fingerprint.fields for technique in self._loaded.values()]
-        return any(each.get("device", "cpu") != "cpu" for each in fields)
 
     def checkpoint(self, name: str) -> Checkpoint:
         """Return a description.
@@ -108,6 +107,7 @@ class Residents:
     def adopt(self, technique: AnyTechnique) -> None:
         """Hold one that is open already."""
         self._loaded[technique.checkpoint.name] = technique
+        self.is_on_gpu |= technique.fingerprint.fields.get("device", "cpu") != "cpu"
 
     def close(self) -> None:
         """Let go of all, now; call it where no exception is being handled."""
@@ -130,6 +130,7 @@ class Residents:
         from generation.techniques.diffusion import loading
 
         choice = self._place.choose()
+        self.is_on_gpu |= choice.device != "cpu"
         budget = self._place.memory_bytes
         self._make_room(
             files.size_bytes(folder),

@@ -129,8 +129,9 @@ class Server:
                 self._orders[ticket] = order
                 self._engine.admit(order, partial(self._report, ticket))
             case wire.Cancel(ticket):
-                if ticket in self._orders:
-                    self._engine.cancel(self._orders[ticket])
+                drawn = self._orders.get(ticket)  # another thread may be telling its end
+                if drawn is not None:
+                    self._engine.cancel(drawn)
             case wire.Load(model):
                 self._wanted.append(model)
             case _:

@@ -211,6 +211,23 @@ def test_an_unknown_error_on_a_gpu_is_told_and_then_the_device_counts_as_broken(
     assert engine.is_broken is is_broken
 
 
+def test_a_gpu_that_fails_while_nothing_is_loaded_counts_as_broken(monkeypatch):
+    class Full(Watched):
+        device = "cuda"
+
+        def step(self, slots):
+            raise OutOfMemory("full")
+
+    def fail(self, checkpoint):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    engine = Engine.of(Full())
+    monkeypatch.setattr(Pattern, "__init__", fail)
+    (end,) = ends(draw(Order(1, REQUEST), engine=engine)).values()
+    assert end.kind == "DrawingFailed"
+    assert engine.is_broken
+
+
 def test_when_a_shared_step_breaks_the_device_nobody_is_blamed():
     technique = Watched()
     technique.device, technique.fails_on = "cuda", frozenset({1})
