@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL
 import torch
 
@@ -22,8 +23,8 @@ from generation.techniques.device import DeviceChoice, name_of
 
 # Of the libraries that compute: which kernels they take, and in what precision.
 VARIABLES = (
-    "ATEN_CPU_", "CUBLAS", "CUDA_DISABLE", "CUDNN_", "DIFFUSERS_ATTN", "DNNL_", "KMP_", "MKL_",
-    "NVIDIA_TF32", "OMP_", "ONEDNN_", "TORCH_ALLOW_TF32", "TORCH_BLAS", "TORCH_CUDNN",
+    "ATEN_CPU_", "CUBLAS", "CUDA_DISABLE", "CUDNN_", "DIFFUSERS_ATTN", "DNNL_", "GLIBC_TUNABLES",
+    "KMP_", "MKL_", "NPY_", "NVIDIA_TF32", "OMP_", "ONEDNN_", "TORCH_ALLOW_TF32", "TORCH_BLAS", "TORCH_CUDNN",
     "TORCH_LINALG", "TORCH_NNPACK",
 )  # fmt: skip
 _ONLY_SAID = "VERBOSE"
@@ -38,6 +39,9 @@ def engine_fields(choice: DeviceChoice) -> dict[str, str]:
         "torch": torch.__version__,
         **{name: importlib.metadata.version(name) for name in ("diffusers", "transformers")},
         "pillow": PIL.__version__,
+        # Schedulers compute their noise levels with numpy and with Python's `math`.
+        "numpy": np.__version__,
+        "libc": "-".join(platform.libc_ver()),
         "device": choice.device,
         "device_name": name_of(choice.device),
         "processor": processor(),

@@ -15,14 +15,16 @@ from generation.work.results import EngineFingerprint
 
 CHOICE = DeviceChoice("cpu", "float32", 1, "test")
 DRAWN = """
-import hashlib, torch
+import hashlib, math, numpy, torch
 from generation.techniques.device import DeviceChoice
 from generation.techniques.fingerprint import engine_fields
 from generation.work.results import EngineFingerprint
 torch.manual_seed(0)
 torch.set_num_threads(1)
 work = torch.nn.Sequential(torch.nn.Conv2d(64, 64, 3), torch.nn.Flatten(), torch.nn.Linear(12544, 99))
-bits = b""
+levels = numpy.linspace(0.01, 9, 999)
+bits = numpy.exp(levels).tobytes() + (levels**0.123).tobytes()
+bits += repr([math.exp(level) for level in levels.tolist()]).encode()
 for dtype in (torch.float32, torch.bfloat16):
     with torch.inference_mode():
         bits += work.to(dtype)(torch.randn(2, 64, 16, 16).to(dtype)).float().numpy().tobytes()
@@ -40,12 +42,21 @@ def drawn(**environment):
     return done.stdout.split()
 
 
+def numpy_features():
+    """Return what this numpy can be told to do without on this processor."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+
+    return sorted(name for name in __cpu_dispatch__ if __cpu_features__.get(name))
+
+
 def test_equal_fingerprints_are_equal_bits_at_every_level_of_instructions():
     usual = drawn()
     for environment in (
         {"ONEDNN_MAX_CPU_ISA": "AVX2"},
         {"ATEN_CPU_CAPABILITY": "default"},
         {"MKL_CBWR": "COMPATIBLE"},
+        {"NPY_DISABLE_CPU_FEATURES": " ".join(numpy_features())},
+        {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"},
     ):
         digest, bits = drawn(**environment)
         assert digest != usual[0] or bits == usual[1]
