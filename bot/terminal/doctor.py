@@ -23,6 +23,8 @@ from bot.terminal.checkpoint_checks import look_at_checkpoints, try_worker
 from bot.terminal.checks import Check, Verdict
 from bot.terminal.run import HEARTBEAT, HEARTBEAT_INTERVAL_S
 from bot.terminal.session import attended, settings_of
+from generation.judging.safety.decode import Decoder
+from generation.judging.safety.guards import Guard
 from generation.work.errors import GenerationError
 from storage.database import inspect
 from storage.errors import DatabaseTooNew, StorageError
@@ -70,7 +72,7 @@ async def _collect(
     checks += [_data_dir(settings, quick=quick), await _database(settings.data_dir, quick=quick)]
     if quick:
         return [*checks, _heartbeat(settings.data_dir / HEARTBEAT)]
-    checks += [_text_encoder(), *look_at_checkpoints(settings), _device(settings)]
+    checks += [await _decoder(), _text_encoder(), *look_at_checkpoints(settings), _device(settings)]
     for name in dict.fromkeys([settings.default_model, *models]):
         checks.append(await try_worker(settings, name))
     checks += [_preview(), _token(settings)]
@@ -134,6 +136,18 @@ def _heartbeat(path: Path) -> Check:
     if age_s > HEARTBEAT_TOO_OLD_S:
         return Check("heartbeat", Verdict.FAILED, found, "restart the bot; read its log")
     return Check("heartbeat", Verdict.OK, found)
+
+
+async def _decoder() -> Check:
+    """Start the process that opens uploads, and let it say what holds it."""
+    name, guards = "decoder", await Decoder().guards()
+    if not guards:
+        remedy = "install again; decoder_died in the log has its exit status"
+        return Check(name, Verdict.FAILED, "the process that opens uploads cannot start", remedy)
+    found = f"held by {', '.join(sorted(guards))}"
+    if absent := sorted(set(Guard) - guards):
+        return Check(name, Verdict.OK, found, f"this kernel lacks {', '.join(absent)}")
+    return Check(name, Verdict.OK, found)
 
 
 def _text_encoder() -> Check:

@@ -30,7 +30,7 @@ def test_the_doctor_only_looks_at_an_old_record(terminal: Terminal) -> None:
 def test_the_doctor_finds_everything_well(terminal: Terminal) -> None:
     terminal.environment["DISCORD_TOKEN"] = "a-secret-that-nobody-sees"  # noqa: S105
     done = terminal.atelier("doctor")
-    for check in ("settings", "data folder", "text encoder", "device", "worker"):
+    for check in ("settings", "data folder", "decoder", "text encoder", "device", "worker"):
         assert re.search(rf"{check}\s+│ ok", done.stdout), check
     assert "a-secret" not in done.stdout + done.stderr
 
