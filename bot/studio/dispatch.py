@@ -468,7 +468,7 @@ class Dispatcher:
         await self._line_up_waiting()
 
     async def _line_up_waiting(self) -> None:
-        await self.line.line_up_waiting(self._taken)
+        await self.line.line_up_waiting(lambda: self._taken)
         self._wake.set()
 
     async def _tell_waiting(self) -> None:

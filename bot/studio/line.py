@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from generation.engine.supervisor import Supervisor
 from generation.work.jobs import Job
@@ -35,11 +35,12 @@ class Line:
         """Pictures that each checkpoint draws at once."""
         return self._supervisor.max_images_by_model
 
-    async def line_up_waiting(self, taken: Collection[int]) -> None:
+    async def line_up_waiting(self, taken: Callable[[], Collection[int]]) -> None:
         """Put every job in line that waits in the record and stands nowhere, some at a time.
 
         Args:
-            taken: Numbers of jobs that were taken out to be drawn.
+            taken: Tells the numbers of jobs that are taken out to be drawn at that moment: one may
+                be taken after the record was read.
         """
         last_id, guilds = 0, dict[int | None, GuildSettings]()
         while jobs := await self._store.jobs.in_line(after_id=last_id, limit=AT_ONCE):
@@ -47,7 +48,7 @@ class Line:
                 guild_id = job.place.guild_id
                 if guild_id not in guilds:
                     guilds[guild_id] = await self._store.settings.guild(guild_id)
-                if job.id not in self.queue and job.id not in taken:
+                if job.id not in self.queue and job.id not in taken():
                     self.queue.push(self._ticket(job, guilds[guild_id]))
             last_id = jobs[-1].id
             await asyncio.sleep(0)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bot.studio.asking import Ask
+from bot.studio.dispatch import Drawing
 from bot.studio.line import AT_ONCE
 from bot.studio.trouble import Breaker, Trouble
 from generation.work.jobs import Job, JobState
@@ -410,6 +411,19 @@ async def test_a_queued_job_that_stands_in_no_line_is_found_and_drawn(
     job = await house.ask(ALICE)  # whoever asked was cut off before it was lined up
     async with house.drawing():
         await house.until(job, *DRAWN)
+
+
+async def test_a_job_whose_turn_comes_while_the_record_is_read_is_not_lined_up_again(
+    house: House,
+) -> None:
+    await house.agree(ALICE)
+    (job,) = await house.line_up((ALICE, "a fox"))
+    looking = asyncio.create_task(house.dispatcher._line_up_waiting())
+    await asyncio.sleep(0)  # the record is being read, in its thread
+    (ticket,) = house.dispatcher._next()
+    house.dispatcher._drawing[job.id] = Drawing(ticket)
+    await looking
+    assert job.id not in house.dispatcher.queue
 
 
 @pytest.mark.parametrize(
