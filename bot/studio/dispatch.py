@@ -386,11 +386,13 @@ class Dispatcher:
     def _settle(self, ticket: Ticket, real_s: float) -> None:
         """Charge for a ticket that has come to its end."""
         self._drawing.pop(ticket.job_id, None)
+        self._stranded.pop(ticket.job_id, None)
         self.queue.settle(ticket, real_s)
 
     def _put_back(self, ticket: Ticket) -> None:
         """Put a ticket whose job still waits to the front of its line."""
         self._drawing.pop(ticket.job_id, None)
+        self._stranded.pop(ticket.job_id, None)
         self.queue.requeue(ticket)
 
     async def _give_back(self, ticket: Ticket) -> None:
@@ -449,8 +451,7 @@ class Dispatcher:
     async def _pause(self, pause_s: float) -> None:
         await self._outside(asyncio.sleep(pause_s), "better times")
         self._breaker.try_again()
-        stranded, self._stranded = self._stranded, {}
-        for ticket in stranded.values():
+        for ticket in [*self._stranded.values()]:
             await self._give_back(ticket)
         self._wake.set()
 

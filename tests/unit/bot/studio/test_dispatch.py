@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bot.studio.asking import Ask
-from bot.studio.dispatch import Drawing
+from bot.studio.dispatch import BOT, Drawing
 from bot.studio.line import AT_ONCE
 from bot.studio.trouble import Breaker, Trouble
 from generation.work.jobs import Job, JobState
@@ -270,6 +270,25 @@ async def test_a_locked_database_loses_no_job(tmp_path: Path) -> None:
                 other.execute("COMMIT")
                 for job in jobs:
                     assert (await house.until(job, *DRAWN)).attempts == 0
+
+
+async def test_a_stop_while_it_is_given_back_costs_a_job_nothing(house: House) -> None:
+    await house.agree(ALICE)
+    jobs = await house.line_up((ALICE, "a fox"), (ALICE, "an owl"))
+    dispatcher, moment = house.dispatcher, dt.datetime.now(dt.UTC)
+    for job in jobs:  # as after a locked database
+        ticket = dispatcher.queue.remove(job.id)
+        assert ticket is not None
+        await house.store.attempts.begin(job.id, worker=BOT, lease_until=moment, now=moment)
+        dispatcher._stranded[job.id] = ticket
+    dispatcher._breaker.is_open = True
+    dispatcher._in_background(dispatcher._pause(0))
+    while dispatcher._breaker.is_open:
+        await asyncio.sleep(0)
+    await dispatcher.close()
+    for job in jobs:
+        assert await house.state_of(job) is JobState.QUEUED
+        assert await outcomes(house, job) == [Outcome.STOPPED]
 
 
 async def test_a_worker_that_cannot_start_leaves_everything_in_line(tmp_path: Path) -> None:
