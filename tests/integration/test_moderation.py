@@ -341,6 +341,22 @@ async def test_a_take_down_said_again_draws_the_message_again(world: World) -> N
     assert world.message(job).attachments == []
 
 
+@pytest.mark.parametrize("damage", ["lost", "damaged"])
+async def test_a_picture_that_cannot_be_read_keeps_no_moderator_from_taking_it_down(
+    world: World, damage: str
+) -> None:
+    job = await drawn(world)
+    first, _ = await world.app.store.images.of_job(job.id)
+    path = world.app.store.files.path(first.sha256)
+    if damage == "lost":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-20])
+    answer = await act(world, await record(world, job), "Take down")
+    assert "Taken down" in said(answer)
+    assert world.message(job).attachments == []
+
+
 async def test_a_suspended_member_is_refused_until_it_is_lifted(world: World) -> None:
     job = await drawn(world)
     await act(world, await record(world, job), "Suspend member")

@@ -30,7 +30,7 @@ from bot.studio.refusals import Refused
 from bot.studio.searches import Search
 from bot.studio.studio import Studio
 from generation.work.jobs import Image
-from storage.errors import NotFound
+from storage.errors import StorageError
 from storage.moderation import Action as ModerationAction
 
 log = logging.getLogger(__name__)
@@ -89,13 +89,13 @@ async def _show_record(interaction: Interaction, studio: Studio, record: Record)
 
 
 async def _content(studio: Studio, image: Image) -> bytes | None:
-    """Return a picture's file, also of one taken down; None once it was deleted."""
+    """Return a picture's file, also of one taken down; None if it was deleted or is unreadable."""
     if image.removed_at is not None:
         return None
     try:
         return await asyncio.to_thread(studio.store.files.read, image.sha256)
-    except NotFound:
-        log.warning("picture_missing", extra={"image_id": image.id, "sha256": image.sha256})
+    except StorageError:  # lost or damaged: what can be done about the others must not wait for it
+        log.exception("picture_unreadable", extra={"image_id": image.id})
         return None
 
 
@@ -139,8 +139,8 @@ async def act(interaction: Interaction, press: Press, values: Mapping[str, str])
     if press.action in {Action.MOD_TAKE_DOWN, Action.MOD_RESTORE}:
         said += await outcome(interaction, job)
     said += await _told(interaction)
+    await reply(interaction, said, ephemeral=True)  # first: whatever fails now, it is done
     await _show_record(interaction, studio, await read_record(studio, actor, job_id))
-    await reply(interaction, said, ephemeral=True)
 
 
 async def _do(
