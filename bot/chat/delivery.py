@@ -325,7 +325,9 @@ class Delivery:
     async def _show_now_and_then(self, job: Job, state: JobState, draft: Draft) -> None:
         """Edit a message while the job is in a state; an edit that is not made is no loss."""
         message = await self._store.outbox.of_job(job.id)
-        if message is None or message.message_id is None or message.is_due:
+        if message is None or message.message_id is None:
+            return
+        if message.is_due or message.state is not MessageState.OPEN:
             return
         moment = self._clock()
         self._recent = [then for then in self._recent if moment - then < self._interval_s]

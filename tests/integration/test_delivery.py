@@ -148,6 +148,19 @@ async def test_a_message_that_was_deleted_ends_its_job_and_keeps_its_pictures(de
     assert not row.is_due
 
 
+async def test_no_progress_is_shown_on_a_message_that_was_deleted(desk: Desk) -> None:
+    job = await desk.running()
+    await desk.shown(job)
+    gone = desk.discord.rule("PATCH", ANY_MESSAGE, refusal=Refusal(404, 10008, "Unknown Message"))
+    await desk.store.outbox.want(job.id, now())
+    await desk.until_row(job, lambda row: row.state is MessageState.GONE)
+    edits = len(desk.edits(job))
+    await desk.delivery.show_progress(job, step(job))
+    await asyncio.sleep(0.05)
+    assert not gone.times
+    assert len(desk.edits(job)) == edits
+
+
 async def test_a_malformed_message_is_an_error_in_the_log_and_given_up(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
