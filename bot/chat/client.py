@@ -9,7 +9,7 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.chat.answers import explain
+from bot.chat.answers import explain, is_answered
 from bot.chat.base import Client, Interaction
 from bot.chat.commands import consent, imagine, information, moderate, preferences
 from bot.chat.failures import DISCORD_FAILURES
@@ -144,7 +144,9 @@ class AtelierClient(Client):
             return
         self._sent_forms.append(custom_id)
         values = form_values(interaction.data.get("components", []))  # type: ignore[arg-type]
-        await guarded(interaction, lambda: handler(interaction, press, values))
+        is_done = await guarded(interaction, lambda: handler(interaction, press, values))
+        if not is_done and not is_answered(interaction):
+            self._sent_forms.remove(custom_id)  # it still stands open, to be sent again
 
     def _loop_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):

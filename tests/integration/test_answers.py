@@ -17,6 +17,7 @@ from tests.integration.life import Life
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BROKEN = Refusal(500, 0, "Internal Server Error")  # discord.py sends it again
+TOO_LATE = Refusal(404, 10062, "Unknown interaction")
 CALLBACK = r"/interactions/.*/callback"
 MODERATOR, LOG = 9, 3500
 
@@ -141,11 +142,28 @@ async def test_what_could_not_be_acknowledged_is_not_done(
     assert len(life.message(job_id)["attachments"]) == 4
 
 
+async def test_a_form_that_could_not_be_acknowledged_can_be_sent_again(
+    life: Life, discord: DiscordServer
+) -> None:
+    job_id = await posted(life, "a fox that comes down at the second try")
+    shown = await record(life, job_id)
+    form = await discord.click(MODERATOR, shown, "Take down")
+    await life.until(lambda: form.is_answered, "a form")
+    discord.rule("POST", CALLBACK, refusal=TOO_LATE)
+    before = life.log().count("answered_too_late")
+    await discord.submit(MODERATOR, discord.forms[-1], "no", shown)
+    await life.until(lambda: life.log().count("answered_too_late") > before, "a word in the log")
+    sent = await discord.submit(MODERATOR, discord.forms[-1], "no", shown)
+    assert "Taken down" in await life.told(sent)
+    assert life.message(job_id)["attachments"] == []
+    twice = await discord.submit(MODERATOR, discord.forms[-1], "no", shown)
+    assert "already sent" in str(await life.answer(twice))
+
+
 async def test_an_answer_that_comes_too_late_is_no_error_of_ours(
     life: Life, discord: DiscordServer
 ) -> None:
-    late = Refusal(404, 10062, "Unknown interaction")
-    rule = discord.rule("POST", CALLBACK, refusal=late)
+    rule = discord.rule("POST", CALLBACK, refusal=TOO_LATE)
     await discord.slash(8, "queue")
     await life.until(rule.arrived.is_set, "an attempt")
     await life.until(lambda: "answered_too_late" in life.log(), "a word in the log")

@@ -77,13 +77,20 @@ async def unknown() -> None:
     raise Gone("I no longer know this button; please use the command again.")
 
 
-async def guarded(interaction: Interaction, handler: Callable[[], Awaitable[None]]) -> None:
-    """Await a press or form handler at the same border as the command tree's error handler."""
+async def guarded(interaction: Interaction, handler: Callable[[], Awaitable[None]]) -> bool:
+    """Await a press or form handler at the same border as the command tree's error handler.
+
+    Returns:
+        Whether it came to its end.
+    """
     try:
         interaction.client.handling.begin(interaction.id)
         await handler()
     except Exception as error:  # noqa: BLE001  # border: discord.py would only log it
         await explain(interaction, error)
+        return False
+    else:
+        return True
     finally:
         interaction.client.handling.end(interaction.id)
 
