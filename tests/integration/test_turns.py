@@ -3,14 +3,17 @@
 import asyncio
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bot.studio.actors import Actor
+from bot.studio.asking import Ask
 from generation.work.checkpoints import PATTERN
-from generation.work.jobs import JobState
+from generation.work.jobs import Job, JobState
 from generation.work.prices import price_key
 from generation.work.tickets import Ticket
-from tests.integration.conftest import open_world
+from tests.integration.conftest import World, open_world
 
 STEP_S = 0.2
 
@@ -33,6 +36,15 @@ def small_ticket(job_id: int, member_id: int, guild_id: int) -> Ticket:
     )
 
 
+async def asked(world: World, member: Any, text: str) -> Job:
+    """Ask without waiting for what is shown of it."""
+    studio, actor = world.app.studio, Actor(member_id=member.id, guild_id=world.guild.id)
+    ask = Ask(text=text, channel_id=world.channel.id, num_images=1)
+    (job,) = (await studio.submit(actor, ask)).jobs
+    await studio.line_up([job])
+    return job
+
+
 async def test_a_member_pays_for_what_drawing_really_took_not_for_its_estimate(
     tmp_path: Path,
 ) -> None:
@@ -53,14 +65,11 @@ async def test_a_wait_shrinks_while_the_job_ahead_is_drawn(tmp_path: Path) -> No
     async with open_world(tmp_path) as world:
         await world.consent(world.alice, world.bob)
         await world.imagine(world.alice, "a fox", images=1)  # from here on a price is known
-        await world.alice.slash(world.channel, "imagine", prompt="a fox", images=1)
-        drawn = (await world.app.store.jobs.of_member(world.alice.id))[-1]
-        await world.job_in(drawn.id, JobState.RUNNING)
-        await world.bob.slash(world.channel, "imagine", prompt="an owl --ar 2:1", images=1)
-        (waiting,) = await world.app.store.jobs.of_member(world.bob.id)
+        drawn = await asked(world, world.alice, "a fox --q 2")
+        waiting = await asked(world, world.bob, "an owl --ar 2:1")
         told_s = set()
-        while (await world.app.store.jobs.get(drawn.id)).state is JobState.RUNNING:
+        while not (await world.app.store.images.of_job(drawn.id)):
             told_s.add((await world.app.client.studio.dispatcher.estimate(waiting)).at_most_s)
             await asyncio.sleep(STEP_S / 4)
         assert len(told_s) >= 2
-        await world.job_in(waiting.id, JobState.POSTED)
+        await world.job_in(waiting.id, JobState.RENDERED, JobState.POSTED)
