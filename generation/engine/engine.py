@@ -328,14 +328,17 @@ class Engine:
     ) -> None:
         """Make files of an order's pictures and tell them; then have its words looked at."""
         order, started_at_s = drawing.order, time.monotonic()
-        images, problem = self._attempt(
-            lambda: finishing.finish(pictures, order.request, checkpoint), is_on_device=False
-        )
-        if images is None:
+
+        def send() -> None:
+            images = finishing.finish(pictures, order.request, checkpoint)
+            spent_s = drawing.spent_s + time.monotonic() - started_at_s
+            drawing.report(ImagesDone(order.job_id, images, fingerprint, spent_s))
+
+        # What cannot be sent has an end too: on this thread an error would be nobody's.
+        _, problem = self._attempt(send, is_on_device=False)
+        if problem is not None:
             drawing.report(ended(order.job_id, problem))
             return
-        spent_s = drawing.spent_s + time.monotonic() - started_at_s
-        drawing.report(ImagesDone(order.job_id, images, fingerprint, spent_s))
         self._remarking.submit(self._remark, drawing, checkpoint)
 
     def _remark(self, drawing: Drawing, checkpoint: Checkpoint) -> None:

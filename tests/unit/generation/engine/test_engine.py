@@ -211,6 +211,18 @@ def test_an_unknown_error_on_a_gpu_is_told_and_then_the_device_counts_as_broken(
     assert engine.is_broken is is_broken
 
 
+def test_pictures_that_cannot_be_sent_still_end_their_order():
+    events: list[WorkerEvent] = []
+
+    def report(event):
+        if isinstance(event, ImagesDone):
+            raise ValueError("too large for a frame")
+        events.append(event)
+
+    Engine({"pattern": PATTERN}).draw([Order(1, REQUEST)], report)
+    assert ends(events)[1].kind == "DrawingFailed"
+
+
 def test_a_gpu_that_fails_while_nothing_is_loaded_counts_as_broken(monkeypatch):
     class Full(Watched):
         device = "cuda"
