@@ -93,7 +93,7 @@ def choose(device: str = "auto", dtype: str = "auto", threads: int = 0) -> Devic
 def _device(wanted: str) -> tuple[str, str]:
     import torch
 
-    has_cuda = torch.cuda.is_available()
+    has_cuda = torch.cuda.is_available() and _computes("cuda")
     has_mps = torch.backends.mps.is_available()
     present = {"cuda": has_cuda, "mps": has_mps, "cpu": True}
     if wanted != "auto":
@@ -105,6 +105,17 @@ def _device(wanted: str) -> tuple[str, str]:
     if has_mps:
         return "mps", "Apple GPU"
     return "cpu", "no GPU that torch can use"
+
+
+def _computes(device: str) -> bool:
+    """Return whether this torch has kernels for a device; one that is too old is listed as well."""
+    import torch
+
+    try:
+        ones = torch.ones(8, 8, device=device)
+        return bool((ones @ ones).sum().item() == 8**3)
+    except (RuntimeError, AssertionError):  # AssertionError: a torch without any
+        return False
 
 
 def _dtype(device: str) -> tuple[str, str]:

@@ -38,6 +38,14 @@ def test_what_is_unknown_is_refused_by_name(arguments, field):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
+def test_a_gpu_that_is_listed_and_does_not_compute_is_not_chosen(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.choose().device != "cuda"
+    with pytest.raises(InvalidRequest):
+        device.choose("cuda")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has a GPU")
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(InvalidRequest, match="this machine"):
         device.choose("cuda")
