@@ -16,8 +16,10 @@ install: $(INSTALLED)  ## make .venv with everything pinned in constraints.txt
 demo: $(INSTALLED)  ## the real bot on a Discord look-alike in the browser; ARGS=--scene-only ends after the scene
 	$(BIN)/atelier demo $(ARGS)
 
+# In the order of the folders: those that take long, whole commands and processes, come first, so that
+# no core waits for them at the end.
 test: $(INSTALLED)  ## all tests; ARGS="-k queue" narrows
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-isa: $(INSTALLED)  ## the tests that draw, under each instruction set this CPU has (nightly; takes long)
 	$(BIN)/python -m tests.isa $(ARGS)

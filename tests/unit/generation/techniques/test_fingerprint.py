@@ -55,8 +55,10 @@ def test_equal_fingerprints_are_equal_bits_at_every_level_of_instructions():
         {"ONEDNN_MAX_CPU_ISA": "AVX2"},
         {"ATEN_CPU_CAPABILITY": "default"},
         {"MKL_CBWR": "COMPATIBLE"},
-        {"NPY_DISABLE_CPU_FEATURES": " ".join(numpy_features())},
-        {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA"},
+        {
+            "NPY_DISABLE_CPU_FEATURES": " ".join(numpy_features()),
+            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA",
+        },
     ):
         digest, bits = drawn(**environment)
         assert digest != usual[0] or bits == usual[1]
@@ -65,7 +67,14 @@ def test_equal_fingerprints_are_equal_bits_at_every_level_of_instructions():
 
 @pytest.mark.parametrize(
     "name",
-    ["ONEDNN_DEFAULT_FPMATH_MODE", "MKL_CBWR", "DIFFUSERS_ATTN_BACKEND", "NVIDIA_TF32_OVERRIDE"],
+    [
+        "ONEDNN_DEFAULT_FPMATH_MODE",
+        "MKL_CBWR",
+        "NPY_DISABLE_CPU_FEATURES",
+        "GLIBC_TUNABLES",
+        "DIFFUSERS_ATTN_BACKEND",
+        "NVIDIA_TF32_OVERRIDE",
+    ],
 )
 def test_variables_that_choose_kernels_are_named(monkeypatch, name):
     before = EngineFingerprint(engine_fields(CHOICE))
