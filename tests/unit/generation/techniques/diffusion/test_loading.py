@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from huggingface_hub import constants
 from torch.utils import deterministic
 from transformers import CLIPConfig, CLIPImageProcessorPil
 
@@ -252,6 +253,17 @@ def test_a_checkpoint_of_another_class_does_not_pass_for_slots(saved):
 def test_a_hub_checkpoint_without_a_full_commit_is_refused(copied, revision):
     hub = dataclasses.replace(copied, source="someone/model", revision=revision, sha256={})
     with pytest.raises(CheckpointCorrupt):
+        load(hub)
+
+
+def test_a_folder_that_is_called_like_a_hubs_checkpoint_does_not_pass_for_it(
+    copied, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(copied.source, tmp_path / "someone/model")
+    hub = dataclasses.replace(copied, source="someone/model", revision="a" * 40, sha256={})
+    with pytest.raises(CheckpointCorrupt, match="has not been downloaded"):
         load(hub)
 
 
