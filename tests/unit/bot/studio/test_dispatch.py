@@ -283,7 +283,7 @@ async def test_a_stop_while_it_is_given_back_costs_a_job_nothing(house: House) -
         dispatcher._stranded[job.id] = ticket
     dispatcher._breaker.is_open = True
     dispatcher._in_background(dispatcher._pause(0))
-    while dispatcher._breaker.is_open:
+    while dispatcher._breaker.is_open:  # noqa: ASYNC110 -- it tells nobody
         await asyncio.sleep(0)
     await dispatcher.close()
     for job in jobs:
