@@ -58,6 +58,12 @@ NEXT_DUE = """
   SELECT min(next_try_at) AS at FROM messages
   WHERE wanted > shown AND state = 'open' AND next_try_at > ?
 """
+# What should wait longer than anything ever waits was put off by a clock that was set back since.
+LONGEST_WAIT = dt.timedelta(hours=7)
+BRING_FORWARD = """
+  UPDATE messages SET next_try_at = :now
+  WHERE wanted > shown AND state = 'open' AND next_try_at > :latest
+"""
 SHOWN = """
   UPDATE messages SET shown = max(shown, :version), tries = 0, tried_at = :now, reason = NULL
   WHERE id = :id RETURNING CASE kind WHEN 'job' THEN job_id END AS job_id,
@@ -220,6 +226,12 @@ class Outbox:
         """Return when the next message after a moment will be due; None if none will be."""
         row = await self._database.one(NEXT_DUE, (to_text(after),))
         return to_time_or_none(row["at"]) if row else None
+
+    async def bring_forward(self, now: dt.datetime) -> None:
+        """Let nothing wait for a clock that was ahead."""
+        async with self._database.transaction() as connection:
+            moments = {"now": to_text(now), "latest": to_text(now + LONGEST_WAIT)}
+            await connection.execute_fetchall(BRING_FORWARD, moments)
 
     async def shown(self, message: int, version: int, now: dt.datetime) -> None:
         """Record that a message shows what it should have shown at a version.

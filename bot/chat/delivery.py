@@ -98,6 +98,8 @@ class Delivery:
     async def run(self) -> None:
         """Show what is due, for ever; ends only by cancellation."""
         try:
+            with contextlib.suppress(StorageError):  # the loop will find the record unreadable, too
+                await self._store.outbox.bring_forward(now())
             while True:
                 self._wake.clear()
                 self._wake_at(await self._start_due())

@@ -18,6 +18,7 @@ from generation.work.jobs import Job, JobState
 from generation.work.results import StepDone
 from storage.outbox import MessageKind, MessageState
 from storage.settings import GuildSettings
+from storage.steps import Outcome
 from storage.store import DATABASE_NAME
 from tests.integration.desk import ALICE, BOB, MODERATOR, Desk, _png
 from tests.integration.discord_objects import CHANNEL, GUILD
@@ -113,6 +114,19 @@ async def test_how_a_job_ended_is_shown_in_the_bots_next_life(desk: Desk) -> Non
     for job, words in zip(jobs, ("could not be drawn", "cancelled"), strict=True):
         await desk.shown(job)
         assert words in text_of(desk.message(job))
+
+
+async def test_a_clock_that_was_ahead_in_an_earlier_life_keeps_nothing_from_being_shown(
+    desk: Desk,
+) -> None:
+    job = await desk.running()
+    await desk.shown(job)
+    await desk.stop()
+    ahead = now() + dt.timedelta(days=2)
+    await desk.store.attempts.end(job.id, Outcome.FAILED, reason="a reason", now=ahead)
+    desk.start()
+    await desk.shown(job)
+    assert "could not be drawn" in text_of(desk.message(job))
 
 
 @pytest.mark.parametrize("damage", ["lost", "damaged"])

@@ -164,6 +164,18 @@ async def test_the_first_message_is_left_to_the_answer_for_a_while(scene, state)
     assert await due(scene, NOW) == [job.id]
 
 
+async def test_a_clock_that_is_set_back_puts_no_message_off(scene):
+    job = await scene.job()
+    message = await scene.store.outbox.of_job(job.id)
+    wait = dt.timedelta(hours=6)  # the longest between two tries
+    await scene.store.outbox.failed(message.id, next_try_at=NOW + wait, reason="busy", now=NOW)
+    await scene.store.outbox.bring_forward(NOW)
+    assert await due(scene, NOW) == []
+    earlier = NOW - dt.timedelta(days=2)
+    await scene.store.outbox.bring_forward(earlier)
+    assert await due(scene, earlier) == [job.id]
+
+
 async def test_no_channel_takes_more_than_its_share_and_none_waits_behind_what_is_left_out(scene):
     here = [(await scene.job()).id for _ in range(5)]
     there = await scene.job(place=Place(guild_id=GUILD, channel_id=CHANNEL + 1))
