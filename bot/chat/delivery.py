@@ -25,6 +25,7 @@ import discord
 
 from bot.chat.base import EditableMessage
 from bot.chat.drafts import Draft, Drafts, Size
+from bot.chat.failures import is_too_large
 from bot.chat.posts import ARCHIVED, Posts
 from bot.chat.views import result as views
 from bot.studio.drawing import now
@@ -44,7 +45,6 @@ RETRY_AFTER_S = (5.0, 30.0, 120.0, *[600.0] * 140, 21_600.0)  # for a day often,
 MAX_TRIES = 260  # a month of trying
 GONE = {10003, 10008}  # unknown channel, unknown message
 OLD_EDITS = 30046  # a message of more than an hour was edited too often
-TOO_LARGE = 40005
 SUSPICIOUS_S = 1.0  # an answer that took this long may have been sent twice by discord.py
 SETTLED_WITHIN_S = 8.0  # as long as somebody who acted waits to be told how it went
 
@@ -198,8 +198,7 @@ class Delivery:
             try:
                 await self._posts.put(message, draft)
             except discord.HTTPException as failure:
-                is_too_large = failure.status == 413 or failure.code == TOO_LARGE
-                if not is_too_large or size is Size.NONE:
+                if not is_too_large(failure) or size is Size.NONE:
                     raise
                 log.warning("pictures_too_large", extra={"job_id": message.job_id, "size": size})
             else:

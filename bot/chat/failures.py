@@ -24,6 +24,13 @@ DISCORD_ERRORS = {
 DISCORD_FAILURES = (discord.HTTPException, aiohttp.ClientError, OSError)
 BUSY = "Discord is busy. Please try again in a minute; nothing was lost."
 
+TOO_LARGE = 40005
+
+
+def is_too_large(failure: discord.HTTPException) -> bool:
+    """Return whether Discord wants less in one message."""
+    return failure.status == 413 or failure.code == TOO_LARGE
+
 
 def sentence(error: BaseException) -> str | None:
     """Return what the person should read, or None where only the operator can help."""

@@ -357,6 +357,17 @@ async def test_a_picture_that_cannot_be_read_keeps_no_moderator_from_taking_it_d
     assert world.message(job).attachments == []
 
 
+async def test_pictures_that_are_too_large_keep_no_moderator_from_taking_them_down(
+    world: World,
+) -> None:
+    job = await drawn(world)
+    refused = {"status": 413, "code": 40005, "message": "Request entity too large"}
+    world.env.inject_error("PATCH", "/webhooks/*", **refused)
+    shown = await record(world, job)
+    assert [file.filename for file in shown.attachments] == [f"atelier-job-{job.id}.json"]
+    assert "Taken down" in said(await act(world, shown, "Take down"))
+
+
 async def test_a_suspended_member_is_refused_until_it_is_lifted(world: World) -> None:
     job = await drawn(world)
     await act(world, await record(world, job), "Suspend member")

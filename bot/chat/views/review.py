@@ -11,6 +11,7 @@ import discord
 from bot.chat.actors import actor_of
 from bot.chat.answers import acknowledge, open_form, replace, reply, think
 from bot.chat.base import FormHandler, Interaction, PressHandler
+from bot.chat.failures import is_too_large
 from bot.chat.presses import Action, Press
 from bot.chat.views.asking import outcome
 from bot.chat.views.press import Form
@@ -83,9 +84,18 @@ async def _show_record(interaction: Interaction, studio: Studio, record: Record)
         if (content := await _content(studio, image)) is not None:
             files.append(discord.File(io.BytesIO(content), file_name(image)))
             attached.append(image)
-    whole = io.BytesIO(record.to_json().encode())
-    files.append(discord.File(whole, json_name(record.job)))
-    await replace(interaction, record_view(record, attached), attachments=files)
+    try:
+        shown = record_view(record, attached)
+        await replace(interaction, shown, attachments=[*files, _whole(record)])
+    except discord.HTTPException as failure:
+        if not is_too_large(failure) or not attached:
+            raise
+        # What can be done about the pictures matters more than to see them here.
+        await replace(interaction, record_view(record, []), attachments=[_whole(record)])
+
+
+def _whole(record: Record) -> discord.File:
+    return discord.File(io.BytesIO(record.to_json().encode()), json_name(record.job))
 
 
 async def _content(studio: Studio, image: Image) -> bytes | None:
