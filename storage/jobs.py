@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import aiosqlite
 
-from generation.work.jobs import Image, Job, JobState, Place
+from generation.work.jobs import Image, Job, JobState
 from storage import asking, steps
 from storage.asking import HELD_LIFE, Limits, NewJob
 from storage.database import Database
@@ -37,9 +37,6 @@ UNANSWERED = "The question before it was not answered."
 INSERT_IMAGE = f"""
   INSERT INTO images (job_id, position, sha256, pixels_sha256, seed, width, height)
   VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {IMAGE_COLUMNS}
-"""
-SET_PLACE = """
-  UPDATE messages SET channel_id = ?, message_id = ? WHERE job_id = ? AND kind = 'job'
 """
 LOST_MESSAGE = """
   SELECT reason FROM messages WHERE job_id = ? AND kind = 'job' AND state = 'gone'
@@ -313,18 +310,6 @@ class Jobs:
                 await connection.execute_fetchall(SET_NOTES, values)
                 await steps.want_shown(connection, job_id, now)
             return await steps.get(connection, job_id)
-
-    async def set_place(self, job_id: int, place: Place) -> None:
-        """Record where the job's message stands.
-
-        Raises:
-            NotFound: No job has this number, or it shows none: it is the terminal's.
-        """
-        async with self._database.transaction() as connection:
-            values = (place.channel_id, place.message_id, job_id)
-            async with connection.execute(SET_PLACE, values) as cursor:
-                if not cursor.rowcount:
-                    raise NotFound("job", job_id)
 
     # Many jobs
 

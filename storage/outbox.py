@@ -80,12 +80,6 @@ GIVE_UP = """
 """
 SENDING = "UPDATE messages SET tried_at = ? WHERE id = ?"
 PLACE = "UPDATE messages SET channel_id = ?, message_id = ? WHERE id = ?"
-SEND_ANEW = """
-  UPDATE messages SET state = 'open', channel_id = :channel_id, message_id = NULL,
-    wanted = wanted + 1, tries = 0, reason = NULL, nonce = 'atelier-' || job_id || '-' || wanted,
-    sent_after = :sent_after, next_try_at = :now
-  WHERE job_id = :job_id AND kind = 'job'
-"""
 INSERT = """
   INSERT INTO messages (
     kind, job_id, guild_id, channel_id, recipient_id, about, wanted, nonce, sent_after, next_try_at,
@@ -304,23 +298,6 @@ class Outbox:
     async def place(self, message: int, *, channel_id: int, message_id: int) -> None:
         """Record where a message stands."""
         await self._set(message, PLACE, (channel_id, message_id, message))
-
-    async def send_anew(
-        self, job_id: int, *, channel_id: int, now: dt.datetime, sent_after: int | None = None
-    ) -> None:
-        """Want a job shown in a new message, because somebody asked and the old one is lost.
-
-        Args:
-            job_id: Which job.
-            channel_id: Where.
-            now: When.
-            sent_after: Snowflake of the interaction that asked.
-
-        Raises:
-            NotFound: No such job has a message.
-        """
-        values = {"job_id": job_id, "channel_id": channel_id, "sent_after": sent_after}
-        await self._set(job_id, SEND_ANEW, {**values, "now": to_text(now)})
 
     async def want(self, job_id: int, now: dt.datetime) -> None:
         """Want a job's message drawn anew though the record did not change."""

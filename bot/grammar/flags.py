@@ -11,7 +11,6 @@ from generation.work.checkpoints import MAX_RATIO, is_name
 from generation.work.requests.imagine import MAX_SEED
 
 MAX_JOBS = 40
-MAX_SIDE = 9_999  # of an aspect ratio
 QUALITIES = (0.25, 0.5, 1.0, 2.0)
 MAX_IMAGE_WEIGHT = 3.0
 

@@ -91,7 +91,6 @@ class Supervisor:
         self._tickets = itertools.count(1)
         self._events: asyncio.Queue[WorkerEvent | None] = asyncio.Queue()
         self._has_consumer = False
-        self._resident: frozenset[str] = frozenset()
         self._max_images = dict.fromkeys(checkpoints, 1)
         self._crashes = 0  # in a row
         self._is_stopping = False
@@ -100,11 +99,6 @@ class Supervisor:
     def pid(self) -> int | None:
         """Process number of the worker; None while there is none."""
         return None if self._worker is None else self._worker.process.pid
-
-    @property
-    def resident(self) -> frozenset[str]:
-        """Names of the checkpoints that are loaded."""
-        return self._resident
 
     @property
     def drawing(self) -> frozenset[int]:
@@ -317,7 +311,6 @@ class Supervisor:
             case wire.Loading():
                 log.debug("worker.loading", extra=dataclasses.asdict(message))
             case wire.Resident(max_images):
-                self._resident = frozenset(max_images)
                 self._max_images.update(max_images)
             case wire.Loaded(model, fingerprint):
                 worker.loads.pop(model, _future()).set_result(fingerprint)
@@ -375,7 +368,7 @@ class Supervisor:
             self._crashes += 1
             log.warning("worker.crashed", extra={**fields, "crashes_in_a_row": self._crashes})
         if self._worker is worker:
-            self._worker, self._resident = None, frozenset()
+            self._worker = None
         status = worker.process.returncode
         error = WorkerCrashed(f"the drawing worker stopped: {reason} (status {status})")
         waits: list[asyncio.Future[Any]] = [worker.ready, *worker.loads.values()]

@@ -60,7 +60,7 @@ class FairQueue:
         self._order: SortedList = SortedList()  # of those with tickets: tag, first job, server
         self._virtual_us = 0  # the present, among servers
         self._forget_above = MANY
-        self._waiting_us: Counter[int] = Counter()  # by member, over all servers
+        self._waiting_us = 0
         self._passes: dict[int, int] = {}  # job number to how often it let others go first
         self._returned: set[int] = set()  # job numbers put back by `requeue`
 
@@ -73,11 +73,7 @@ class FairQueue:
     @property
     def total_cost_s(self) -> float:
         """Device-seconds of everything that waits."""
-        return self._waiting_us.total() / 1e6
-
-    def waiting_s(self, member_id: int) -> float:
-        """Return the device-seconds of everything of a member that waits, wherever it asked."""
-        return self._waiting_us[member_id] / 1e6
+        return self._waiting_us / 1e6
 
     def push(self, ticket: Ticket) -> None:
         """Put a ticket at the end of its member's line.
@@ -336,15 +332,13 @@ class FairQueue:
         if ticket.job_id in self._tickets:
             raise ValueError(f"job {ticket.job_id} already waits")
         self._tickets[ticket.job_id] = ticket
-        self._waiting_us[ticket.member_id] += ticket.cost_us
+        self._waiting_us += ticket.cost_us
 
     def _take_out(self, ticket: Ticket, *, is_charged: bool) -> None:
         del self._tickets[ticket.job_id]
         self._passes.pop(ticket.job_id, None)
         self._returned.discard(ticket.job_id)
-        self._waiting_us[ticket.member_id] -= ticket.cost_us
-        if not self._waiting_us[ticket.member_id]:
-            del self._waiting_us[ticket.member_id]
+        self._waiting_us -= ticket.cost_us
         with self._reordering(ticket.guild_id) as server:
             if is_charged:
                 server.start_us = max(server.start_us, self._virtual_us) + ticket.cost_us

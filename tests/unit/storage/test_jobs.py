@@ -79,7 +79,6 @@ async def test_an_unknown_job_is_not_found(scene):
     for call in (
         jobs.get(99),
         jobs.move(99, expected=JobState.QUEUED, to=JobState.FAILED, now=NOW),
-        jobs.set_place(99, Place(guild_id=None, channel_id=1)),
         jobs.record_rendered(99, images=[], fingerprint="{}", elapsed_s=1.0, now=NOW),
     ):
         with pytest.raises(NotFound, match="no job 99"):
@@ -205,7 +204,8 @@ async def test_a_message_leads_to_its_newest_job(scene):
     place = Place(guild_id=GUILD, channel_id=CHANNEL, message_id=501)
     await scene.job(place=place)
     newest = await scene.job()
-    await scene.store.jobs.set_place(newest.id, place)
+    message = await scene.store.outbox.of_job(newest.id)
+    await scene.store.outbox.place(message.id, channel_id=CHANNEL, message_id=501)
     found = await scene.store.jobs.by_message(CHANNEL, 501)
     assert found is not None
     assert (found.id, found.place) == (newest.id, place)

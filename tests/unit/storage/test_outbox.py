@@ -215,12 +215,6 @@ async def test_what_was_undeliverable_is_tried_at_the_next_change_and_what_is_go
     await outbox.give_up(message.id, reason="deleted", now=NOW, state=MessageState.GONE)
     await outbox.want(job.id, NOW)
     assert await due(scene) == []
-    await outbox.send_anew(job.id, channel_id=CHANNEL + 1, now=NOW, sent_after=2**60)
-    anew = await outbox.of_job(job.id)
-    assert (anew.channel_id, anew.message_id, anew.sent_after) == (CHANNEL + 1, None, 2**60)
-    assert anew.nonce != message.nonce
-    assert anew.is_due
-    assert not message.is_due or message.wanted > message.shown
 
 
 async def test_what_is_given_up_for_good_ends_its_job_in_the_same_transaction(scene):
@@ -251,7 +245,6 @@ async def test_an_unknown_message_is_not_found(store):
         outbox.failed(9, next_try_at=NOW, reason="", now=NOW),
         outbox.give_up(9, reason="", now=NOW),
         outbox.place(9, channel_id=1, message_id=1),
-        outbox.send_anew(9, channel_id=1, now=NOW),
     ):
         with pytest.raises(NotFound, match="message 9"):
             await call
