@@ -30,6 +30,7 @@ from tests.unit.bot.studio.conftest import (
     GUILD,
     MODERATOR,
     SLOW,
+    STEP_S,
     House,
     open_house,
 )
@@ -103,6 +104,26 @@ async def test_a_lease_is_renewed_while_a_job_is_drawn(
         await house.until(job, *DRAWN)
     (last,) = await house.store.attempts.of_job(job.id)
     assert last.lease_until > first.lease_until
+
+
+async def test_drawing_that_hangs_is_seen_from_outside(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.studio.dispatch.HANGS_AFTER_S", 10 * STEP_S)
+    await house.agree(ALICE)
+    assert house.dispatcher.is_turning()
+    (job,) = await house.line_up((ALICE, f"a fox --model {SLOW} --q 2"))
+    async with house.drawing():
+        await house.until_step(job)
+        assert house.dispatcher.is_turning()
+        assert house.supervisor.pid is not None
+        os.kill(house.supervisor.pid, signal.SIGSTOP)
+        async with asyncio.timeout(30):
+            while house.dispatcher.is_turning():  # noqa: ASYNC110  # nothing happens any more
+                await asyncio.sleep(0.01)
+        os.kill(house.supervisor.pid, signal.SIGCONT)
+        await house.until(job, *DRAWN)
+    assert house.dispatcher.is_turning()
 
 
 # The gate
