@@ -96,7 +96,7 @@ class Residents:
         checkpoint = self.checkpoint(name)
         if name not in self._loaded:
             is_pattern = checkpoint.family == "pattern"
-            self._loaded[name] = (
+            self.adopt(
                 self._open_pattern(checkpoint)
                 if is_pattern
                 else self._open_diffusion(checkpoint, told)
