@@ -77,6 +77,8 @@ async def _campaign(
             lives.append(told)
             done += sum(told.attacks.values())
             bar.update(task, completed=done)
+            if not console.is_terminal:  # where the bar cannot move
+                console.print(f"{done}/{kills}: life {number}, {told.kind}, Discord {told.mood}")
             for violation in told.violations:
                 console.print(_line(told, violation), markup=False, highlight=False)
             if done >= kills:

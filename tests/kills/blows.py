@@ -104,7 +104,7 @@ class Blow:
 
     async def strike(self, life: Life) -> list[str]:
         """Strike; return what that made visible and should not have."""
-        family = _family(life)
+        family = family_of(life)
         pids = {"bot": life.pid, "worker": life.worker if life.is_alive else None}
         stopped, found = [], []
         for step in self.attack.split(", "):
@@ -121,7 +121,7 @@ class Blow:
         for pid in stopped:
             _send(pid, signal.SIGCONT)
         if not life.is_alive:
-            found += [f"process {left} outlived its bot" for left in await _left_of(family)]
+            found += [f"process {left} outlived its bot" for left in await left_of(family)]
         return found
 
 
@@ -192,13 +192,15 @@ async def _end(life: Life) -> list[str]:
     return [f"SIGTERM ended it with exit code {code}"]
 
 
-def _family(life: Life) -> list[psutil.Process]:
+def family_of(life: Life) -> list[psutil.Process]:
+    """Return the bot's children, and theirs."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return list(psutil.Process(life.pid).children(recursive=True))
     return []
 
 
-async def _left_of(family: list[psutil.Process]) -> list[int]:
+async def left_of(family: list[psutil.Process]) -> list[int]:
+    """Return which of them are still there, some time after their bot's end; they are killed."""
     await _until(lambda: not any(map(_lives, family)), SEEN_OFF_WITHIN_S)
     left = [process.pid for process in family if _lives(process)]
     for pid in left:

@@ -17,7 +17,7 @@ from tests.integration.discord_objects import GUILD
 from tests.integration.discord_server import DiscordServer
 from tests.integration.life import TOKEN, Life
 from tests.kills import disks, old_record
-from tests.kills.blows import Blow
+from tests.kills.blows import Blow, family_of, left_of
 from tests.kills.checker import LOG_CHANNEL, Checker, Violation
 from tests.kills.members import ARTISTS, Crowd
 from tests.kills.old_record import OLD_REASON
@@ -186,8 +186,12 @@ class Stage:
             await asyncio.sleep(0.1)
         await asyncio.sleep(QUIET_S)
         self._note_death()
-        if life.is_alive and (code := await life.stop()):
-            self._add("an end was not orderly", f"the last one: {code}")
+        if life.is_alive:
+            family = family_of(life)
+            if code := await life.stop():
+                self._add("an end was not orderly", f"the last one: {code}")
+            for left in await left_of(family):
+                self._add("a process is left", f"process {left} outlived its bot")
         if self._told.kind != "full disk":
             for line in sorted({m[0] for m in BUGS.finditer(life.log())}):
                 self._add("the log speaks of a bug", line)
