@@ -28,7 +28,7 @@ def main(address: str, step_delay_s: str, patience: str = "1") -> None:
     pauses_s = [each * float(patience) for each in delivery.RETRY_AFTER_S]
     vars(delivery)["RETRY_AFTER_S"] = tuple(pauses_s)
     # How a command is answered must not depend on how busy the machine is that runs the tests.
-    vars(answers)["PATIENCE_S"] = 1.0
+    vars(answers)["PATIENCE_S"] = float(patience)
     sys.argv = ["atelier", "run"]
     command_line.main()
 

@@ -43,7 +43,8 @@ class Life:
         discord: The loopback server.
         step_delay_s: How long the test pattern takes for each of its four steps.
         settings: Further settings, as environment variables.
-        patience: The share of its pauses that the bot makes before it tries something again.
+        patience: Seconds before "is thinking…", 0.05 as in life; and the share of its pauses that the
+            bot makes before it tries something again.
     """
 
     def __init__(
