@@ -25,6 +25,8 @@ TOO_LATE = (
     10062  # the interaction is not known any more: its three seconds, or 15 minutes, are over
 )
 PATIENCE_S = 0.05
+WITHDRAWAL_TRIES = 3
+NO_FURTHER = "I got no further with this. If nothing follows, please ask again."
 # In `interaction.extras`:
 WAITS, SENDS, THINKS = "waits", "sends", "thinks"  # the three moments of a public "is thinking…"
 ANSWERED = "answered"  # in `interaction.extras`, where discord.py itself does not know it
@@ -156,13 +158,23 @@ async def replace(
 async def withdraw(interaction: discord.Interaction[Any]) -> None:
     """Take back a public "is thinking…", since what follows is for one person only.
 
-    It is completed first: until then Discord takes a follow-up for its edit, public as it is.
+    It is completed first: until then Discord takes a follow-up for its edit, public as it is. Who
+    dies between the two leaves a sentence that is true.
     """
-    try:
-        await interaction.edit_original_response(content="Nothing is drawn yet.")
-        await interaction.delete_original_response()
-    except DISCORD_FAILURES as missed:
-        log.warning("answer_not_withdrawn", extra={"cause": str(missed)})
+    deeds = (
+        lambda: interaction.edit_original_response(content=NO_FURTHER),
+        interaction.delete_original_response,
+    )
+    for deed in deeds:
+        for _ in range(WITHDRAWAL_TRIES):
+            try:
+                await deed()
+            except discord.NotFound:  # an earlier try has deleted it without our being told
+                break
+            except DISCORD_FAILURES as missed:
+                log.warning("answer_not_withdrawn", extra={"cause": str(missed)})
+            else:
+                break
 
 
 async def explain(interaction: discord.Interaction[Any], error: BaseException) -> None:

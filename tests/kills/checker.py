@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+from bot.chat.answers import NO_FURTHER
 from storage.store import DATABASE_NAME, IMAGES_NAME, Store
 from tests.integration.discord_limits import BUTTON, GALLERY, walk
 from tests.integration.discord_messages import LOADING
@@ -196,13 +197,17 @@ class Checker:
             yield f"it counts {votes}"
 
     def _strays(self, record: sqlite3.Connection) -> Iterator[Violation]:
-        """Yield public messages that are no job's; Discord itself ends "is thinking…"."""
+        """Yield public messages that are no job's and promise something.
+
+        Discord itself ends "is thinking…", and what a death left of one says so.
+        """
         known = {row["id"] for row in record.execute("SELECT id FROM jobs")}
         for number, posts in self._posts.items():
             if number not in known:
                 yield Violation("a message without a job", text_of(posts[0])[:160])
         for post in self._discord.posts():
-            if not OF_A_JOB.search(custom_ids(post)) and not post["flags"] & LOADING:
+            is_final = post["flags"] & LOADING or text_of(post).strip() == NO_FURTHER
+            if not OF_A_JOB.search(custom_ids(post)) and not is_final:
                 yield Violation("a message of no job", repr(text_of(post)[:160]))
 
     def _lines(self, record: sqlite3.Connection) -> Iterator[Violation]:
