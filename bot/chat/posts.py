@@ -171,14 +171,19 @@ class Posts:
         """Yield the messages of a job: backwards from now, then from when it was last tried.
 
         One that was never tried with the bot's own token may be the answer to its command, which was
-        given when it was first wanted. Before each further try it was looked for, too.
+        given when it was first wanted, or, by Discord's own clock, after the command itself. Before
+        each further try it was looked for, too.
         """
-        tried = discord.utils.time_snowflake((message.tried_at or message.next_try_at) - SKEW)
-        since = discord.Object(max(message.sent_after or 0, tried))
+        moments = [discord.utils.time_snowflake((message.tried_at or message.next_try_at) - SKEW)]
+        if message.tried_at is None and message.sent_after is not None:
+            moments.append(message.sent_after)
         seen: set[int] = set()
         for history in (
             channel.history(limit=SEARCHED_BACK),
-            channel.history(limit=SEARCHED_ON, after=since),
+            *(
+                channel.history(limit=SEARCHED_ON, after=discord.Object(moment))
+                for moment in moments
+            ),
         ):
             async for found in history:
                 if found.id not in seen and _stands_on(found, message.job_id or 0):

@@ -41,6 +41,7 @@ class Ask:
         image_png: A decoded picture to start from, or None.
         image_notes: What that picture no longer shows as it did.
         parent: The image this is remixed from, or None.
+        interaction_id: Discord's number of the command, which tells its own clock, or None.
     """
 
     text: str
@@ -49,6 +50,7 @@ class Ask:
     image_png: bytes | None = None
     image_notes: tuple[str, ...] = ()
     parent: Image | None = None
+    interaction_id: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,7 +141,9 @@ class Asking(Acting):
             )
         return await self._record(actor, guild, ask, resolved)
 
-    async def again(self, actor: Actor, job_id: int, channel_id: int) -> Submission:
+    async def again(
+        self, actor: Actor, job_id: int, channel_id: int, *, interaction_id: int | None = None
+    ) -> Submission:
         """Record the same request with new seeds.
 
         Raises:
@@ -156,7 +160,7 @@ class Asking(Acting):
         request = job.request.reseeded(secrets.randbelow(MAX_SEED + 1))
         request.check()
         resolved = _at_most(guild.images_per_job, Resolved(request, job.notes))
-        ask = Ask(text=job.typed, channel_id=channel_id)
+        ask = Ask(text=job.typed, channel_id=channel_id, interaction_id=interaction_id)
         return await self._record(actor, guild, ask, [resolved])
 
     def confirmed(self, jobs: Sequence[Job]) -> Submission:
@@ -241,6 +245,7 @@ class Asking(Acting):
                 cost_s=self._price_s(each.request, costs),
                 state=JobState.HELD if is_held else JobState.QUEUED,
                 notes=(*ask.image_notes, *each.notes),
+                sent_after=ask.interaction_id,
             )
             for each in resolved
         ]

@@ -1,6 +1,5 @@
 """The main job on a simulated Discord: one message from acknowledgement to picture and beyond."""
 
-import asyncio
 import dataclasses
 import io
 from pathlib import Path
@@ -381,12 +380,16 @@ async def test_server_errors_of_discord_lose_nothing(world: World) -> None:
     assert len(world.message(done).attachments) == 4
 
 
-async def test_a_deleted_message_keeps_the_pictures_and_posts_nothing_twice(world: World) -> None:
+async def test_a_job_knows_by_discords_own_clock_when_it_was_asked_for(world: World) -> None:
     await world.consent(world.alice)
-    answer = await world.alice.slash(world.channel, "imagine", prompt="a fox")
-    await answer.response.message.delete()
-    (job,) = await world.app.store.jobs.of_member(world.alice.id)
-    job = await world.job_in(job.id, JobState.POSTED)
-    assert "nobody" in (job.reason or "")
-    for image in await world.app.store.images.of_job(job.id):
-        assert await asyncio.to_thread(world.app.store.files.read, image.sha256)
+    job = await world.imagine(world.alice, "a fox")
+    answered = await world.alice.click(world.message(job), label="Again")
+    message = answered.response.message
+    assert message is not None
+    again = await world.app.store.jobs.by_message(message.channel.id, message.id)
+    assert again is not None
+    for each in (job, again):
+        sent = await world.app.store.outbox.of_job(each.id)
+        assert sent is not None
+        assert sent.sent_after is not None
+        assert sent.sent_after < (sent.message_id or 0), "so it is looked for from then on"

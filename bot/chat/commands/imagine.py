@@ -47,7 +47,12 @@ async def imagine(
     urls = {url for each in parsed for url in each.image_urls}
     if len(urls) + (image is not None) > 1:
         raise Refused("I can start from one picture at a time; please give just one.")
-    ask = Ask(text=text, channel_id=interaction.channel_id or 0, num_images=images)
+    ask = Ask(
+        text=text,
+        channel_id=interaction.channel_id or 0,
+        num_images=images,
+        interaction_id=interaction.id,
+    )
     async with patiently(interaction):
         if picture := image or next(iter(urls), None):
             await _from_picture(interaction, ask, picture)

@@ -32,7 +32,10 @@ async def again(interaction: Interaction, press: Press) -> None:
     studio = interaction.client.studio
     async with patiently(interaction):
         submission = await studio.again(
-            await actor_of(interaction), press.numbers[0], interaction.channel_id or 0
+            await actor_of(interaction),
+            press.numbers[0],
+            interaction.channel_id or 0,
+            interaction_id=interaction.id,
         )
         await proceed(interaction, submission)
 
@@ -87,7 +90,12 @@ async def send_remix(interaction: Interaction, press: Press, values: Mapping[str
         if parent.job_id != press.numbers[0]:
             raise Gone("That picture does not belong to this message.")
         text = with_settings(values.get("prompt", ""), values.get("settings", ""))
-        ask = Ask(text=text, channel_id=interaction.channel_id or 0, parent=parent)
+        ask = Ask(
+            text=text,
+            channel_id=interaction.channel_id or 0,
+            parent=parent,
+            interaction_id=interaction.id,
+        )
         await proceed(interaction, await studio.submit(await actor_of(interaction), ask))
 
 
