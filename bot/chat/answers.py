@@ -24,7 +24,7 @@ ALREADY_ANSWERED = 40060
 TOO_LATE = (
     10062  # the interaction is not known any more: its three seconds, or 15 minutes, are over
 )
-PATIENCE_S = 0.05
+PATIENCE_S = 0.02
 WITHDRAWAL_TRIES = 3
 NO_FURTHER = "I got no further with this. If nothing follows, please ask again."
 # In `interaction.extras`:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from bot.chat.answers import PATIENCE_S
 from tests.integration.life import Life
 
 COMMANDS = 400
@@ -48,7 +49,8 @@ async def run() -> AsyncIterator[tuple[str, float, str]]:
 async def _life() -> AsyncIterator[Life]:
     with tempfile.TemporaryDirectory() as directory:
         settings = {"ATELIER_JOBS_WAITING_PER_SERVER": "100000"}
-        async with Life.open(Path(directory), step_delay_s=0.0, **settings) as life:
+        opened = Life.open(Path(directory), step_delay_s=0.0, patience=PATIENCE_S, **settings)
+        async with opened as life:
             yield life
 
 

@@ -43,7 +43,7 @@ class Life:
         discord: The loopback server.
         step_delay_s: How long the test pattern takes for each of its four steps.
         settings: Further settings, as environment variables.
-        patience: Seconds before "is thinking…", 0.05 as in life; and the share of its pauses that the
+        patience: Seconds before "is thinking…", 0.02 as in life; and the share of its pauses that the
             bot makes before it tries something again.
     """
 
@@ -67,11 +67,11 @@ class Life:
     @classmethod
     @contextlib.asynccontextmanager
     async def open(
-        cls, directory: Path, *, step_delay_s: float, **settings: str
+        cls, directory: Path, *, step_delay_s: float, patience: float = 1.0, **settings: str
     ) -> AsyncIterator["Life"]:
         """Start a Discord and a bot; members 7, 8 and 9 have answered about consent."""
         async with DiscordServer.open(TOKEN) as discord:
-            life = cls(directory, discord, step_delay_s, settings)
+            life = cls(directory, discord, step_delay_s, settings, patience)
             await life.consent(7, 8, 9)
             await life.start()
             try:

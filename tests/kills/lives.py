@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from bot.chat.answers import PATIENCE_S
 from storage.disk import PARTIAL
 from storage.settings import GuildSettings
 from storage.store import IMAGES_NAME, Store
@@ -80,7 +81,7 @@ async def live(
     async with contextlib.AsyncExitStack() as stack:
         discord = await stack.enter_async_context(DiscordServer.open(TOKEN))
         step_delay_s = dice.choice((0.0, 0.02, 0.06))
-        life = Life(directory, discord, step_delay_s, SETTINGS, patience=0.05)
+        life = Life(directory, discord, step_delay_s, SETTINGS, patience=PATIENCE_S)
         is_small = told.kind == "full disk" and stack.enter_context(disks.small_disk(life.data_dir))
         stage = Stage(life, dice, told)
         stack.push_async_callback(stage.close)
