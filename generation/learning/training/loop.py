@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,7 +71,8 @@ class _State:
 
     step: int = 0
     fingerprint: str = ""
-    batch_size: int = 0
+    batch_size: int = 0  # halved where memory ran out
+    recipe_batch_size: int = 0  # what the recipe said then; 0 in snapshots that did not keep it
     views: int = 0
     best_step: int = 0
     best_loss: float = math.inf
@@ -147,10 +149,12 @@ class Loop:
         }
         self._factors = {p.name: p.schedule.factor_at(steps) for p in players}
         self._best: dict[str, list[Tensor]] = {}
-        self._state = _State(batch_size=run.batch_size, fingerprint=fingerprint)
+        self._state = _State(
+            batch_size=run.batch_size, recipe_batch_size=run.batch_size, fingerprint=fingerprint
+        )
         self._drawn = 0  # points of the curve that are in its picture
         self._snapshots = snapshots.Snapshots(folder)
-        if run.compile and place.device.type == "cuda":
+        if run.compile and place.device.type == "cuda" and _has_compiler():
             for player in players:
                 for module in player.modules.values():
                     module.compile()
@@ -376,7 +380,9 @@ class Loop:
             state, files = snapshots.read(last)
             if state["fingerprint"] != self._state.fingerprint:
                 raise ValueError("it was trained on other data")
-            self._state = _State(**state)
+            asked, self._state = self._state.batch_size, _State(**state)
+            if self._state.recipe_batch_size not in {0, asked}:  # the recipe was edited since
+                self._state.batch_size = self._state.recipe_batch_size = asked
             for player, weights in self.weights.items():
                 own = {name: _of(player, tensors) for name, tensors in files.items()}
                 weights.restore(own[WEIGHTS], own.get(AVERAGES, {}), own.get(OPTIMIZER, {}))
@@ -389,6 +395,14 @@ class Loop:
                 " Restore the recipe, or start over with --fresh"
             ) from error
         logger.info("training resumed", extra={"run": self.title, "step": self._state.step})
+
+
+def _has_compiler() -> bool:
+    """Return whether torch.compile can build what it writes; it needs a C compiler for that."""
+    found = any(map(shutil.which, filter(None, (os.environ.get("CC"), "cc", "gcc", "clang"))))
+    if not found:
+        logger.warning("not compiled: there is no C compiler; training goes on, slower")
+    return found
 
 
 def forget(folder: Path) -> None:

@@ -219,6 +219,38 @@ def test_batch_is_halved_when_memory_runs_out(tmp_path: Path) -> None:
     assert any("from here on 2 pictures a step" in note for note in told)
 
 
+def test_a_resumed_run_keeps_the_halved_batch_until_the_recipe_says_another(tmp_path: Path) -> None:
+    toy = Toy()
+
+    def scarce(step: int, batch_size: int) -> Mapping[str, Tensor]:
+        if step == 3:
+            raise KeyboardInterrupt
+        if batch_size > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return toy.painter_losses(step, batch_size)
+
+    run = Run(steps=8, batch_size=8, log_every=4, save_every_s=0.0)
+    with pytest.raises(KeyboardInterrupt):
+        toy_loop(tmp_path, run, toy=toy, losses=scarce).run(silent)
+    same = toy_loop(tmp_path, run)
+    assert same._state.batch_size == 4
+    edited = toy_loop(tmp_path, dataclasses.replace(run, batch_size=2))
+    assert edited._state.batch_size == 2
+    edited.run(silent)
+    assert toy_loop(tmp_path, dataclasses.replace(run, batch_size=2))._state.batch_size == 2
+
+
+def test_without_a_c_compiler_training_goes_on_uncompiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert not loop._has_compiler()
+    compiler = tmp_path / "gcc"
+    compiler.touch(mode=0o755)
+    assert loop._has_compiler()
+
+
 def test_memory_for_not_even_one_picture_ends_with_advice(tmp_path: Path) -> None:
     def losses(step: int, batch_size: int) -> NoReturn:
         raise torch.OutOfMemoryError("CUDA out of memory")
