@@ -266,17 +266,16 @@ class Outbox:
         reason: str,
         now: dt.datetime,
         state: MessageState = MessageState.UNDELIVERABLE,
-        ends_job: bool = False,
     ) -> None:
         """Record that a message cannot be drawn, and why: gone, or not until something changes.
+
+        A rendered job that it shows ends with it, as posted to nobody.
 
         Args:
             message: Its number in the record.
             reason: For people to read.
             now: When.
             state: Gone, or undeliverable.
-            ends_job: Whether a rendered job that it shows ends with it, as posted to nobody.
-                Otherwise that stays rendered: it may be shown yet.
 
         Raises:
             NotFound: None has this number.
@@ -286,7 +285,7 @@ class Outbox:
             rows = list(await connection.execute_fetchall(GIVE_UP, values))
             if not rows:
                 raise NotFound("message", message)
-            job_id = rows[0]["job_id"] if ends_job else None
+            job_id = rows[0]["job_id"]
             if job_id and (await steps.get(connection, job_id)).state is JobState.RENDERED:
                 told, (rendered, posted) = f"delivered to nobody: {reason}", POSTING
                 await steps.move(connection, job_id, rendered, posted, now=now, reason=told)

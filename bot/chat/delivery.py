@@ -216,9 +216,7 @@ class Delivery:
         reason = failure.text or f"error {failure.code or failure.status}"
         level = logging.ERROR if failure.status == 400 else logging.WARNING  # a fault of ours
         log.log(level, "message_given_up", extra={"number": message.id, "cause": str(failure)})
-        await self._store.outbox.give_up(
-            message.id, reason=reason, now=now(), state=state, ends_job=True
-        )
+        await self._store.outbox.give_up(message.id, reason=reason, now=now(), state=state)
         if state is MessageState.UNDELIVERABLE:
             await self._tell_stuck(message)
 

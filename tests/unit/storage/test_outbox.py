@@ -208,7 +208,7 @@ async def test_what_was_undeliverable_is_tried_at_the_next_change_and_what_is_go
     message = await outbox.of_job(job.id)
     await outbox.give_up(message.id, reason="archived", now=NOW)
     assert await due(scene) == []
-    assert (await scene.store.jobs.get(job.id)).state is JobState.RENDERED
+    assert (await scene.store.jobs.get(job.id)).state is JobState.POSTED, "nobody waits for ever"
     assert (await outbox.of_job(job.id)).state is MessageState.UNDELIVERABLE
     await remove(scene, job.id)
     assert await due(scene) == [job.id]
@@ -220,7 +220,7 @@ async def test_what_was_undeliverable_is_tried_at_the_next_change_and_what_is_go
 async def test_what_is_given_up_for_good_ends_its_job_in_the_same_transaction(scene):
     job, _ = await scene.rendered()
     message = await scene.store.outbox.of_job(job.id)
-    gone = {"state": MessageState.GONE, "ends_job": True}
+    gone = {"state": MessageState.GONE}
     await scene.store.outbox.give_up(message.id, reason="deleted", now=NOW, **gone)
     job = await scene.store.jobs.get(job.id)
     assert (job.state, job.reason) == (JobState.POSTED, "delivered to nobody: deleted")
